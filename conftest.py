@@ -1,0 +1,27 @@
+"""What every test and every lesson under test shares: one thread, no downloads, a home of its own.
+
+The settings go into the environment before torch is imported, so that the kernels which execute
+the lessons, and further test processes, inherit them.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+import matplotlib
+
+# One thread a process: the digits are the same on every machine, and test processes do not fight.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The lessons show the runs made at this budget, also where a GPU would choose another.
+os.environ.setdefault("CONTEXTLAB_BUDGET", "quick")
+# A weight that is not on the disk is an error at once, not a minute of retries.
+os.environ["HF_HUB_OFFLINE"] = "1"
+# torch's profiler writes dated lines to stderr where a CUDA build meets no GPU.
+os.environ["KINETO_LOG_LEVEL"] = "99"
+# The reader's own runs and progress neither help nor suffer.
+os.environ["CONTEXTLAB_HOME"] = tempfile.mkdtemp(prefix="contextlab-tests-")
+atexit.register(shutil.rmtree, os.environ["CONTEXTLAB_HOME"], ignore_errors=True)
+
+# In this process alone (a kernel keeps its inline backend): no test opens a window.
+matplotlib.use("Agg")
