@@ -25,7 +25,7 @@ LAB_FLAGS ?= $(shell test "$$(id -u)" = 0 && echo --allow-root) \
 
 help: ## this list
 	@echo "contextlab: make lab starts the course, make test proves that all of it works."
-	@echo
+	@echo ""
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
 
 setup: $(if $(OWN_UV),.uv/uv-$(UV_VERSION)) ## make or refresh the environment in .venv
@@ -69,7 +69,10 @@ clean: ## remove the environment and all caches of this folder
 	  "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 && able=$$python && break; \
 	done; \
 	if [ -z "$$new" ]; then \
-	  found=$$(python3 --version 2>&1 || python --version 2>&1 || echo none); \
+	  found=none; \
+	  for python in python python3; do \
+	    command -v "$$python" >/dev/null && found=$$("$$python" --version 2>&1); \
+	  done; \
 	  echo "contextlab needs Python 3.11 or later, or uv. Found: $$found." >&2; \
 	  echo "Either install Python from https://www.python.org/downloads/ (or your system's packages)," >&2; \
 	  echo "or install uv, which brings its own Python: https://docs.astral.sh/uv/" >&2; \
