@@ -1,0 +1,194 @@
+"""The context FCN: the network in which context modules are compared.
+
+                       features                   context            logits
+    image -> normalise -> backbone -> CBR kxk -> [ slot ] -> CBR kxk -> dropout -> 1x1 -> resize
+                             |
+                             +-> CBR 3x3 -> dropout -> 1x1 -> resize     (auxiliary, in training)
+
+    logits = up( W_c * CBR( slot( CBR( backbone( (x - mean) / std ) ) ) ) )
+
+CBR is convolution, batch norm, ReLU; up is bilinear resizing to the size of the image. Everything
+but the slot stays the same from method to method, so a difference in the result is the slot's.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from contextlab.backbones import backbone as build_backbone
+from contextlab.modules import context as build_context
+
+__all__ = ["ContextFCN", "network"]
+
+
+def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ContextFCN(nn.Module):
+    """A fully convolutional network with a slot for one context module.
+
+    With ``slot=None`` it is the (dilated) FCN, the baseline of the sources' tables.
+
+    Args:
+        backbone: any module with ``channels``, ``strides``, ``mean``, ``std`` that maps an image to
+            a list of maps, finest first; see :mod:`contextlab.backbones`.
+        classes: number of classes.
+        slot: a context module (any module that keeps ``b width h w``), the name of one in
+            ``contextlab.catalogue()``, or None.
+        slot_options: options for a slot given by name.
+        width: channels of the map that enters the slot, and of the one that leaves it.
+        kernel: side of the convolutions before and after the slot; odd. The sources use 3.
+        auxiliary: attach a second classifier to the last but one map of the backbone.
+        dropout: share of channels dropped before each classifier.
+
+    Shape:
+        image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``; in training with ``auxiliary``
+        the pair (logits, auxiliary logits).
+
+    Raises:
+        ValueError: an option, the backbone, the slot or the image does not fit. Batch norm needs
+            more than one value per channel, so in training a batch of one image whose last map is
+            1 x 1 is refused by torch; two images, or a larger one, train.
+
+    Example:
+        >>> from contextlab.backbones import backbone
+        >>> model = ContextFCN(backbone("course"), 13, width=64, kernel=1, auxiliary=False)
+        >>> model(torch.rand(2, 3, 61, 127)).shape
+        torch.Size([2, 13, 61, 127])
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        classes: int,
+        *,
+        slot: nn.Module | str | None = None,
+        slot_options: Mapping | None = None,
+        width: int = 512,
+        kernel: int = 3,
+        auxiliary: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        _check_backbone(backbone, auxiliary)
+        if classes < 1 or width < 1:
+            raise ValueError(f"expected classes and width >= 1, got {classes} and {width}")
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"expected an odd kernel, which keeps the size, got {kernel}")
+        self.classes, self.width = classes, width
+        # Not persistent: they belong to the backbone, not to the weights of this network.
+        for name in ("mean", "std"):
+            value = torch.tensor(getattr(backbone, name), dtype=torch.float32)
+            self.register_buffer(name, value[:, None, None], persistent=False)
+        self.backbone = backbone
+        self.reduce = _conv_bn_relu(backbone.channels[-1], width, kernel)
+        self.slot = _build_slot(slot, slot_options, width)
+        self.fuse = _conv_bn_relu(width, width, kernel)
+        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
+        self.auxiliary = None
+        if auxiliary:
+            middle = max(1, width // 2)
+            self.auxiliary = nn.Sequential(
+                _conv_bn_relu(backbone.channels[-2], middle, 3),
+                nn.Dropout2d(dropout),
+                nn.Conv2d(middle, classes, 1),
+            )
+
+    def features(self, x: Tensor) -> Tensor:
+        """The map that enters the slot: image ``b 3 h w`` -> ``b width h/stride w/stride``."""
+        return self.reduce(self._maps(x)[-1])
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Image ``b 3 h w`` -> logits ``b classes h w`` (a pair in training with auxiliary)."""
+        *_, finer, last = [None, *self._maps(x)]
+        before = self.reduce(last)
+        after = self.slot(before)
+        if after.shape != before.shape:
+            raise ValueError(
+                f"a slot keeps the shape of its map: {type(self.slot).__name__} got "
+                f"{tuple(before.shape)} and returned {tuple(after.shape)}"
+            )
+        logits = _resize(self.classifier(self.fuse(after)), x)
+        if self.training and self.auxiliary is not None:
+            return logits, _resize(self.auxiliary(finer), x)
+        return logits
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
+            raise ValueError(
+                f"expected images as floats 'b 3 h w' in [0, 1], got {tuple(x.shape)} of {x.dtype}"
+            )
+        return self.backbone((x - self.mean) / self.std)
+
+
+def network(
+    classes: int | Sequence[str],
+    *,
+    backbone: str = "course",
+    backbone_options: Mapping | None = None,
+    context: str | None = None,
+    context_options: Mapping | None = None,
+    **options,
+) -> ContextFCN:
+    """Build a context FCN from names.
+
+    Args:
+        classes: number of classes, or their names.
+        backbone: name for :func:`contextlab.backbones.backbone`.
+        backbone_options: its options (``output_stride``, ``weights``, ...).
+        context: name of a context module, or None for the FCN.
+        context_options: its options.
+        options: ``width``, ``kernel``, ``auxiliary``, ``dropout`` of :class:`ContextFCN`.
+
+    Example:
+        >>> model = network(13, context="squeeze_excite", width=64, kernel=1, auxiliary=False)
+        >>> type(model.slot).__name__
+        'SqueezeExcite'
+    """
+    return ContextFCN(
+        build_backbone(backbone, **(backbone_options or {})),
+        classes if isinstance(classes, int) else len(classes),
+        slot=context,
+        slot_options=context_options,
+        **options,
+    )
+
+
+def _resize(logits: Tensor, image: Tensor) -> Tensor:
+    return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _check_backbone(backbone: nn.Module, auxiliary: bool) -> None:
+    missing = [n for n in ("channels", "strides", "mean", "std") if not hasattr(backbone, n)]
+    if missing:
+        raise ValueError(
+            f"a backbone carries channels, strides, mean and std; {type(backbone).__name__} "
+            f"lacks {', '.join(missing)}"
+        )
+    if auxiliary and len(backbone.channels) < 2:
+        raise ValueError(
+            "the auxiliary head attaches to the last but one map, but "
+            f"{type(backbone).__name__} returns {len(backbone.channels)}; pass auxiliary=False"
+        )
+
+
+def _build_slot(slot: nn.Module | str | None, options: Mapping | None, width: int) -> nn.Module:
+    if isinstance(slot, str):
+        return build_context(slot, width, **(options or {}))
+    if options:
+        raise ValueError(f"slot_options need a slot given by name, got {slot!r}")
+    if slot is None:
+        return nn.Identity()
+    if not isinstance(slot, nn.Module):
+        raise ValueError(
+            f"expected a slot by name, as an nn.Module built for {width} channels, or None; "
+            f"got {slot!r}"
+        )
+    return slot
