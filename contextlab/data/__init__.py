@@ -1,0 +1,55 @@
+"""The data sets of the course under one contract, and what can be known about the generated one.
+
+>>> streets = build("streets", "val", size=1)
+>>> [tuple(part.shape) for part in streets[0]]
+[(3, 64, 128), (64, 128)]
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import bounds
+from ._contract import IGNORE_INDEX, SegmentationDataset, check
+from .camvid import CamVid
+from .streets import Streets
+
+__all__ = [
+    "IGNORE_INDEX",
+    "CamVid",
+    "SegmentationDataset",
+    "Streets",
+    "bounds",
+    "build",
+    "check",
+]
+
+NAMES = ("streets", "camvid")
+
+
+def build(
+    name: str, split: str, *, root: str | os.PathLike | None = None, **options
+) -> SegmentationDataset:
+    """A data set by name.
+
+    Args:
+        name: "streets" (generated) or "camvid" (fetched once by ``data_scripts/camvid.py``).
+        split: "train", "val" or "test".
+        root: folder of a data set on disk; streets have none.
+        options: those of the data set, for streets its size, seed and knobs.
+
+    Raises:
+        ValueError: an unknown name or split, or a root where there is none.
+        FileNotFoundError: the data set is not on disk; the message says how to get it.
+
+    Example:
+        >>> len(build("streets", "train", g=0.5))
+        4000
+    """
+    if name == "streets":
+        if root is not None:
+            raise ValueError(f"streets are generated and have no root, but root={str(root)!r}")
+        return Streets(split, **options)
+    if name == "camvid":
+        return CamVid(split, root, **options)
+    raise ValueError(f"data sets are {', '.join(NAMES)}, not {name!r}")
