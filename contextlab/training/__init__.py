@@ -1,0 +1,30 @@
+"""Losses, schedules, the loop, checkpoints and metrics.
+
+Knows networks and data sets through their contracts only: a network maps images to logits, a data
+set yields ``(image, labels)``.
+"""
+
+from contextlab.training.budget import BUDGETS, Budget, budget, current
+from contextlab.training.checkpoints import load_weights, save_weights
+from contextlab.training.loop import History, fit
+from contextlab.training.losses import segmentation_loss
+from contextlab.training.metrics import Metrics, evaluate, from_confusion
+from contextlab.training.recipe import Recipe
+from contextlab.training.schedules import poly
+
+__all__ = [
+    "BUDGETS",
+    "Budget",
+    "History",
+    "Metrics",
+    "Recipe",
+    "budget",
+    "current",
+    "evaluate",
+    "fit",
+    "from_confusion",
+    "load_weights",
+    "poly",
+    "save_weights",
+    "segmentation_loss",
+]

@@ -1,0 +1,101 @@
+"""What a training run does, as plain numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+OPTIMISERS = ("adamw", "sgd")
+PRECISIONS = ("no", "bf16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: with the model, the data and the seed it fixes every weight of the result.
+
+    Args:
+        steps: optimiser steps.
+        batch: images a step, over all processes together.
+        optimiser: ``"adamw"`` or ``"sgd"``.
+        lr: base learning rate.
+        weight_decay: on every parameter for SGD, on those of two and more dimensions for AdamW.
+        momentum: of SGD.
+        warmup: steps of linear warm-up.
+        power: of the poly schedule.
+        head_factor: rate of everything outside ``model.backbone``, as a multiple of ``lr``.
+        auxiliary_weight: weight of the auxiliary head's loss.
+        flip: mirror half of the images.
+        scale: resize by a factor drawn from this range, e.g. ``(0.5, 2.0)``; ``None`` leaves it.
+        crop: then cut a random window (height, width), padded with 255 where the image is smaller.
+        precision: ``"no"`` (float32) or ``"bf16"`` (autocast).
+        channels_last: memory format of the convolutions.
+        seed: of the sample order, the augmentation and dropout.
+        workers: processes that load images (0: the training process itself); changes no result.
+
+    Raises:
+        ValueError: a value out of range, named.
+
+    Example:
+        >>> Recipe(steps=10, crop=[32, 64]).crop
+        (32, 64)
+    """
+
+    steps: int
+    batch: int = 16
+    optimiser: str = "adamw"
+    lr: float = 4e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup: int = 0
+    power: float = 0.9
+    head_factor: float = 1.0
+    auxiliary_weight: float = 0.4
+    flip: bool = True
+    scale: tuple[float, float] | None = None
+    crop: tuple[int, int] | None = None
+    precision: str = "no"
+    channels_last: bool = False
+    seed: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("scale", float), ("crop", int)):
+            value = getattr(self, name)
+            if value is not None:
+                if len(value) != 2:
+                    raise ValueError(f"expected {name} as a pair, got {value!r}")
+                object.__setattr__(self, name, tuple(kind(v) for v in value))
+        _check(self.steps >= 1, "steps of 1 or more", self.steps)
+        _check(self.batch >= 1, "a batch of 1 or more", self.batch)
+        _check(self.optimiser in OPTIMISERS, f"an optimiser of {OPTIMISERS}", self.optimiser)
+        _check(self.lr > 0, "a positive learning rate", self.lr)
+        _check(self.precision in PRECISIONS, f"a precision of {PRECISIONS}", self.precision)
+        _check(self.seed >= 0, "a seed of 0 or more", self.seed)
+        _check(self.workers >= 0, "workers of 0 or more", self.workers)
+        scale, crop = self.scale, self.crop
+        _check(scale is None or 0 < scale[0] <= scale[1], "scale as (low, high), 0 < low", scale)
+        _check(crop is None or min(crop) >= 1, "crop as (height, width) in pixels", crop)
+        _check(
+            scale is None or crop is not None,
+            "a crop beside scale (images of one batch must end in one size)",
+            crop,
+        )
+
+    def hash(self, *more: str) -> str:
+        """Twelve hexadecimal digits that change with anything that changes the result.
+
+        Args:
+            more: further words that the result depends on.
+
+        Returns:
+            The first twelve digits of a SHA-256.
+        """
+        values = {k: v for k, v in asdict(self).items() if k != "workers"}
+        text = json.dumps([values, *more], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _check(right: bool, expected: str, got: object) -> None:
+    if not right:
+        raise ValueError(f"expected {expected}, got {got!r}")

@@ -1,0 +1,173 @@
+"""Which images a step sees and how they are changed: pure functions of (seed, step).
+
+Nothing here has a state, so a resumed run sees what the uninterrupted one would have seen, and
+several processes share a batch without talking to each other.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from contextlab.training.recipe import Recipe
+
+ORDER, AUGMENTATION = 0, 1  # independent streams of random numbers
+GREY = 0.5  # what pads an image; its labels are padded with the ignored label
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    permutation = np.random.default_rng((seed, ORDER, epoch)).permutation(size)
+    permutation.setflags(write=False)
+    return permutation
+
+
+def indices(seed: int, step: int, batch: int, size: int) -> np.ndarray:
+    """The images of one step: consecutive pieces of a fresh permutation each epoch.
+
+    Args:
+        seed: of the order.
+        step: counted from 0.
+        batch: images a step.
+        size: images in the data set.
+
+    Returns:
+        int64 ``batch``, values 0..size-1.
+
+    Example:
+        >>> sorted(np.concatenate([indices(7, step, 2, 6) for step in range(3)]).tolist())
+        [0, 1, 2, 3, 4, 5]
+    """
+    if size < 1:
+        raise ValueError("expected a data set with images, got an empty one")
+    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), size)
+    return np.array([_permutation(seed, int(e), size)[p] for e, p in zip(epochs, places)])
+
+
+def draws(seed: int, step: int, batch: int) -> np.ndarray:
+    """The random numbers that augment the images of one step.
+
+    Args:
+        seed: of the augmentation.
+        step: counted from 0.
+        batch: images a step.
+
+    Returns:
+        float64 ``batch 4`` in [0, 1): flip, scale, top and left of the crop.
+    """
+    return np.random.default_rng((seed, AUGMENTATION, step)).random((batch, 4))
+
+
+def augment(
+    image: Tensor, labels: Tensor, draw: np.ndarray, recipe: Recipe, ignore_index: int = 255
+) -> tuple[Tensor, Tensor]:
+    """Flip, resize and crop one image with its labels.
+
+    Labels are resized to the nearest pixel *centre*, so they stay aligned with the image.
+
+    Args:
+        image: float32 ``3 h w`` in [0, 1].
+        labels: int64 ``h w``.
+        draw: four numbers in [0, 1), one row of `draws`.
+        recipe: ``flip``, ``scale`` and ``crop``.
+        ignore_index: what pads the labels.
+
+    Returns:
+        The image and its labels, of the crop's size where there is a crop.
+    """
+    labels = labels[None]
+    if recipe.flip and draw[0] < 0.5:
+        image = transforms.horizontal_flip_image(image)
+        labels = transforms.horizontal_flip_image(labels)
+    if recipe.scale is not None:
+        low, high = recipe.scale
+        factor = low + (high - low) * draw[1]
+        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+        image = transforms.resize_image(image, size, antialias=True)
+        labels = transforms.resize_image(labels, size, InterpolationMode.NEAREST_EXACT)
+    if recipe.crop is not None:
+        top, above, below = _place(image.shape[-2], recipe.crop[0], draw[2])
+        left, before, after = _place(image.shape[-1], recipe.crop[1], draw[3])
+        if above or below or before or after:
+            padding = [before, above, after, below]
+            image = transforms.pad_image(image, padding, fill=GREY)
+            labels = transforms.pad_image(labels, padding, fill=ignore_index)
+        image = transforms.crop_image(image, top, left, *recipe.crop)
+        labels = transforms.crop_image(labels, top, left, *recipe.crop)
+    return image, labels[0]
+
+
+def _place(side: int, window: int, draw: float) -> tuple[int, int, int]:
+    """Where a window starts along one side, and the padding before and after it."""
+    if side >= window:
+        return int(draw * (side - window + 1)), 0, 0
+    before = int(draw * (window - side + 1))
+    return 0, before, window - side - before
+
+
+class _Augmented(Dataset):
+    """Images by (step, place in the batch, index), as several loading processes can share them."""
+
+    def __init__(self, dataset, recipe: Recipe, ignore_index: int) -> None:
+        self.dataset, self.recipe, self.ignore_index = dataset, recipe, ignore_index
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        step, place, index = key
+        image, labels = self.dataset[index]
+        draw = draws(self.recipe.seed, step, self.recipe.batch)[place]
+        return augment(image, labels, draw, self.recipe, self.ignore_index)
+
+
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def batches(
+    dataset, recipe: Recipe, *, start: int = 0, rank: int = 0, world: int = 1, pin: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a run from one step on.
+
+    Args:
+        dataset: yields ``(image, labels)`` and has a length.
+        recipe: order, batch, augmentation, workers.
+        start: the first step.
+        rank: which process of ``world`` this is; each takes its part of every batch.
+        world: processes that share a batch.
+        pin: page-locked memory for faster copies to a GPU.
+
+    Returns:
+        An iterator of (float32 ``n 3 h w`` in [0, 1], int64 ``n h w``).
+
+    Raises:
+        ValueError: the batch cannot be divided among the processes.
+    """
+    if recipe.batch % world:
+        raise ValueError(f"expected a batch that {world} processes can share, got {recipe.batch}")
+    share = recipe.batch // world
+    mine = slice(rank * share, (rank + 1) * share)
+    ignore_index = getattr(dataset, "ignore_index", 255)
+    plan = [
+        [(step, place, int(index)) for place, index in _numbered(dataset, recipe, step)[mine]]
+        for step in range(start, recipe.steps)
+    ]
+    loader = DataLoader(
+        _Augmented(dataset, recipe, ignore_index),
+        batch_sampler=plan,
+        num_workers=recipe.workers,
+        pin_memory=pin,
+        worker_init_fn=_leave_interrupts_to_the_parent,
+        generator=torch.Generator(),  # its own, or it would draw from the one that dropout uses
+    )
+    return iter(loader)
+
+
+def _numbered(dataset, recipe: Recipe, step: int) -> list[tuple[int, int]]:
+    return list(enumerate(indices(recipe.seed, step, recipe.batch, len(dataset))))
