@@ -29,8 +29,8 @@ def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"
                 [0.5000, 0.5000]])
     """
     _check_square(adjacency)
-    looped = adjacency + torch.eye(len(adjacency)).to(adjacency)
-    root = looped.sum(1).rsqrt()
+    looped = adjacency + torch.eye(adjacency.shape[0]).to(adjacency)
+    root = _degree(looped).rsqrt()
     return einsum(root, looped, root, "m, m n, n -> m n")
 
 
@@ -60,8 +60,8 @@ def laplacian_smoothing(
         raise ValueError(f"expected steps to be a whole number of at least 0, got {steps!r}")
     if not 0 <= rate <= 1:
         raise ValueError(f"expected rate between 0 and 1, got {rate!r}")
-    looped = adjacency + torch.eye(len(adjacency)).to(adjacency)
-    mean = looped / looped.sum(1, keepdim=True)
+    looped = adjacency + torch.eye(adjacency.shape[0]).to(adjacency)
+    mean = looped / _degree(looped)[:, None]
     for _ in range(steps):
         x = torch.lerp(x, einsum(mean, x, "m n, ... n d -> ... m d"), rate)
     return x
@@ -257,8 +257,8 @@ class GridGraphConv(nn.Module):
         ``b c h w`` to ``b c h w``, any h and w.
 
     Cost:
-        b h w (9 k c + c²) MACs: a 3 x 3 depth-wise convolution a step, of which neighbours + 1
-        taps are not zero, and W. c² parameters. Memory is linear in h w.
+        b h w (9 k c + c²) MACs for k depth-wise 3 x 3 steps (of which neighbours + 1 taps are not
+        zero) and W, and 9 h w for the degrees. c² parameters. Memory is linear in h w.
 
     Example:
         >>> GridGraphConv(64)(torch.randn(2, 64, 9, 7)).shape
@@ -298,6 +298,15 @@ def _check_square(adjacency: Tensor, nodes: int | None = None) -> None:
     n = adjacency.shape[0] if nodes is None else nodes
     if adjacency.shape != (n, n):
         raise ValueError(f"expected an adjacency ({n}, {n}), got {tuple(adjacency.shape)}")
+
+
+def _degree(looped: Tensor) -> Tensor:
+    """The degrees of a graph with self loops, all above 0."""
+    degree = looped.sum(1)
+    if not torch.compiler.is_compiling() and not degree.is_meta and (degree <= 0).any():
+        found = degree.min().item()
+        raise ValueError(f"expected degrees above 0, self loop included, got {found:g}")
+    return degree
 
 
 def _check_nodes(module: nn.Module, x: Tensor, nodes: int | str, features: int) -> None:

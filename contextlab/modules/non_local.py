@@ -51,7 +51,7 @@ def concatenation_attention(
     b, order = b.sort(descending=True)
     v = v.gather(2, repeat(order, "b k j -> b k j e", e=v.shape[-1]))
     bv = einsum(b, v, "b k j, b k j e -> b k j e")
-    m = torch.searchsorted(-b, a.contiguous())
+    m = torch.searchsorted((-b).contiguous(), a.contiguous())
     m = repeat(m, "b k i -> b k i e", e=v.shape[-1])
     sum_v, sum_bv = (F.pad(s.cumsum(2), (0, 0, 1, 0)).gather(2, m) for s in (v, bv))
     y = einsum(a, sum_v, "b k i, b k i e -> b k i e") + sum_bv
@@ -157,12 +157,13 @@ class NonLocal(nn.Module):
         self.reset(zero_init)
 
     def reset(self, zero_init: bool) -> None:
-        """Draw the weights anew: normal with deviation 0.01, biases zero."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif not name.startswith("norm"):
-                nn.init.normal_(parameter, std=0.01)
+        """Draw the weights anew: normal with deviation 0.01 (w: d^(-1/2)), biases zero."""
+        for layer in (self.theta, self.phi, self.g, self.out):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)
+        if self.w is not None:
+            nn.init.normal_(self.w, std=self.w.shape[-1] ** -0.5)
         if zero_init:
             last = self.out if isinstance(self.norm, nn.Identity) else self.norm
             nn.init.zeros_(last.weight)
@@ -215,8 +216,9 @@ class NonLocal(nn.Module):
         asks, key, _ = self.project(x)
         asks = asks[:, :, row * w + column]
         if self.mode == "concatenation":
-            a = einsum(asks, self.w[0], "b k d, k d -> b k 1")
-            weights = torch.relu(a + einsum(key, self.w[1], "b k j d, k d -> b k j"))
+            a = einsum(asks, self.w[0], "b k d, k d -> b k")
+            b = einsum(key, self.w[1], "b k j d, k d -> b k j")
+            weights = torch.relu(rearrange(a, "b k -> b k 1") + b)
         else:
             weights = einsum(asks, key, "b k d, b k j d -> b k j")
         if self.mode in MODES[:2]:
