@@ -27,7 +27,7 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 # what differs from run to run although nothing has changed; tests/sanitize.cfg holds the same
 VOLATILE = (
     (r"0x[0-9a-fA-F]{6,}", "0xADDRESS"),
-    (r"[^\s\"']*ipykernel_\d+[\\/]\d+\.py", "CELL"),
+    (r"""[^\s"']*ipykernel_\d+[\\/]\d+\.py""", "CELL"),
 )
 
 

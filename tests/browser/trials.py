@@ -1,0 +1,29 @@
+"""How each widget of the lessons is tried in the browser: what to click, and what must change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One widget of a lesson.
+
+    Args:
+        lesson: two digits.
+        widget: what it is, in a few words.
+        operate: CSS selector of the element to operate, the first match after all cells have run.
+        watch: CSS selector of the element that must change, the first match.
+        keys: keys to press after a focus; empty means a click.
+    """
+
+    lesson: str
+    widget: str
+    operate: str
+    watch: str
+    keys: tuple[str, ...] = ()
+
+
+# Every widget that a lesson shows has its row here (the lesson rules count them); quizzes are tried
+# without one.
+TRIALS: tuple[Trial, ...] = ()

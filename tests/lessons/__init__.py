@@ -1,0 +1,1 @@
+"""The lessons: their rules, their exercises, their solved path."""
