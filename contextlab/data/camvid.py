@@ -39,7 +39,7 @@ VOID = 11
 COUNTS = {"train": 367, "val": 101, "test": 233}
 """Number of frames of each split."""
 
-REMEDY = "python data_scripts/camvid.py fetches it (182 MB); with --from it takes a copy at hand"
+REMEDY = "python data_scripts/camvid.py fetches it (187 MB); with --from it takes a copy at hand"
 
 
 def default_root() -> Path:
