@@ -1,5 +1,6 @@
 """Exercises of lesson 03: everyone talks to everyone."""
 
+import inspect
 import math
 
 import torch
@@ -14,56 +15,66 @@ from contextlab.modules import NonLocal
 TITLE = "Everyone talks to everyone"
 
 
-def _not(got, mistakes: dict[str, Tensor]) -> None:
+def _refuse(got, *mistakes: tuple[Tensor, str]) -> None:
     """Refuse an answer that equals a well-known mistake, in words that name the mistake."""
-    for message, mistake in mistakes.items():
+    for mistake, message in mistakes:
         like = isinstance(got, Tensor) and got.shape == mistake.shape
         if like and torch.allclose(got, mistake, atol=1e-5, rtol=1e-4):
             raise Wrong(message)
 
 
 def _check_affinity(affinity):
-    # scores log 8 and 0: row 0 is 8/9, 1/9, row 1 is 1/2, 1/2
-    theta = torch.tensor([[[math.log(8), 0.0], [0.0, 0.0]]])
+    why = "Compare with the formula, index by index."
+    # scores (log 8, 0) and (log 2, 0)
+    theta = torch.tensor([[[math.log(8), 0.0], [math.log(2), 0.0]]])
     phi = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    want = torch.tensor([[[8 / 9, 1 / 9], [1 / 2, 1 / 2]]])
-    for b, n, d, scale in ((0, 0, 0, 1.0), (2, 5, 3, 1.0), (2, 4, 4, 0.5), (1, 1, 2, 1.0)):
-        if n:
-            theta, phi = torch.randn(b, n, d), torch.randn(b, n, d)
-            scores = scale * einsum(theta, phi, "b i d, b j d -> b i j")
-            want = scores.softmax(-1)
-        else:
-            scores = einsum(theta, phi, "b i d, b j d -> b i j")
+    _refuse_affinity(affinity(theta, phi), theta, phi, 1.0)
+    want = torch.tensor([[[8 / 9, 1 / 9], [2 / 3, 1 / 3]]])
+    same(affinity(theta, phi), want, what="the affinity of two pixels", why=why)
+    for b, n, d, scale in ((2, 5, 3, 1.0), (2, 4, 4, 0.5), (1, 1, 2, 1.0)):
+        theta, phi = torch.randn(b, n, d), torch.randn(b, n, d)
         got = affinity(theta, phi, scale)
-        if scores.shape[-1] > 1:
-            turned = rearrange(scores, "b i j -> b j i")
-            _not(
-                got,
-                {
-                    "every column sums to 1. Pixel i shares out one unit of attention among the "
-                    "pixels j that answer, so every row sums to 1: the soft-max runs over j.": (
-                        scores.softmax(-2)
-                    ),
-                    "entry (i, j) holds what belongs at (j, i). Pixel i asks, with theta; pixel j "
-                    "answers, with phi.": turned.softmax(-1),
-                    "these are the scores themselves. A weighted mean needs weights: positive, and "
-                    "summing to 1 over j.": scores,
-                    "these are exp(scores), not yet divided by C_i, their sum over j.": scores.exp(),
-                },
-            )
-            if scale != 1:
-                _not(
-                    got,
-                    {
-                        "the scale is missing: multiply the scores by it before the soft-max.": (
-                            (scores / scale).softmax(-1)
-                        ),
-                        "the scale comes too late: it belongs to the scores, inside the soft-max.": (
-                            scale * (scores / scale).softmax(-1)
-                        ),
-                    },
-                )
-        same(got, want, what="the affinity", why="Compare with the formula, index by index.")
+        _refuse_affinity(got, theta, phi, scale)
+        scores = scale * einsum(theta, phi, "b i d, b j d -> b i j")
+        same(got, scores.softmax(-1), what=f"the affinity of {n} pixels", why=why)
+
+
+def _refuse_affinity(got, theta: Tensor, phi: Tensor, scale: float) -> None:
+    plain = einsum(theta, phi, "b i d, b j d -> b i j")
+    scores = scale * plain
+    if scores.shape[-1] == 1:  # one pixel: the soft-max is 1 whichever way
+        return
+    if scale != 1:
+        _refuse(
+            got,
+            (
+                plain.softmax(-1),
+                "the scale is missing: multiply the scores by it before the soft-max.",
+            ),
+            (
+                scale * plain.softmax(-1),
+                "the scale comes too late: it belongs to the scores, inside the soft-max.",
+            ),
+        )
+    _refuse(
+        got,
+        (
+            scores.softmax(-2),
+            "every column sums to 1. Pixel i shares out one unit of attention among the pixels j "
+            "that answer, so every row sums to 1: the soft-max runs over j.",
+        ),
+        (
+            scores.mT.softmax(-1),
+            "entry (i, j) holds what belongs at (j, i). Pixel i asks, with theta; pixel j "
+            "answers, with phi.",
+        ),
+        (
+            scores,
+            "these are the scores themselves. A weighted mean needs weights: positive, and "
+            "summing to 1 over j.",
+        ),
+        (scores.exp(), "these are exp(scores), not yet divided by C_i, their sum over j."),
+    )
 
 
 def _check_zero_start(zero_start):
@@ -98,9 +109,9 @@ def _check_zero_start(zero_start):
         raise Wrong(f"{', '.join(extra)} changed as well; one factor is enough.")
 
 
-def _heads(q, k, v, heads, split="k d", scale=True):
+def _heads(q, k, v, heads, *, split="k d", scale=None):
     q, k, v = (rearrange(t, f"b n ({split}) -> b k n d", k=heads) for t in (q, k, v))
-    root = q.shape[-1] ** -0.5 if scale is True else scale
+    root = q.shape[-1] ** -0.5 if scale is None else scale
     a = torch.softmax(root * einsum(q, k, "b k i d, b k j d -> b k i j"), -1)
     return rearrange(einsum(a, v, "b k i j, b k j d -> b k i d"), f"b k n d -> b n ({split})")
 
@@ -111,29 +122,29 @@ def _check_multi_head(multi_head):
         want = _heads(q, k, v, heads)
         got = multi_head(q, k, v, heads)
         if n > 1 and heads > 1:
-            _not(
+            alone = "this is one head over all channels: no head forms its own opinion."
+            _refuse(
                 got,
-                {
+                (
+                    _heads(q, k, v, heads, split="d k"),
                     "the channels are dealt out like cards, (d k). In (k d) a head owns "
-                    "neighbouring channels: the first d are head 0.": (
-                        _heads(q, k, v, heads, "d k")
-                    ),
+                    "neighbouring channels: the first d are head 0.",
+                ),
+                (
+                    _heads(q, k, v, heads, scale=width**-0.5),
                     "the scale is that of one wide head. A head's score sums over its own d "
-                    "channels: divide by the root of that d.": (
-                        _heads(q, k, v, heads, scale=width**-0.5)
-                    ),
-                    "the scale is missing: divide the scores by the root of the head's width.": (
-                        _heads(q, k, v, heads, scale=1.0)
-                    ),
-                    "this is one head over all channels: no head forms its own opinion.": (
-                        _heads(q, k, v, 1)
-                    ),
-                    "this is one head over all channels: no head forms its own opinion. ": (
-                        _heads(q, k, v, 1, scale=(width // heads) ** -0.5)
-                    ),
-                },
+                    "channels: divide by the root of that d.",
+                ),
+                (
+                    _heads(q, k, v, heads, scale=1.0),
+                    "the scale is missing: divide the scores by the root of the head's width.",
+                ),
+                (_heads(q, k, v, 1), alone),
+                (_heads(q, k, v, 1, scale=(width // heads) ** -0.5), alone),
             )
-        same(got, want, what=f"the output of {heads} heads", why="Write down the axes of each step.")
+        same(
+            got, want, what=f"the output of {heads} heads", why="Write down the axes of each step."
+        )
 
 
 def _check_non_local_macs(non_local_macs):
@@ -185,20 +196,19 @@ class _Largest(TorchDispatchMode):
 
 
 def _check_online_softmax(online_softmax):
-    why = "Follow m, l and acc by hand on row 3 above."
+    why = "Follow m, total and acc by hand, as on row 3 above."
     log8 = math.log(8)
     scores = torch.tensor([0.0, 0.0, log8, 0.0])
     values = torch.tensor([[0.0], [0.0], [-1.0], [1.0]])
     got = online_softmax(scores, values, 2)
-    _not(
+    _refuse(
         got,
-        {
+        (
+            torch.tensor([(-1 + 1 / 8) / (2 + 1 + 1 / 8)]),
             "the maximum grows from 0 to log 8 in the second block, but what was summed before "
-            "still counts as if it had not: multiply l and acc by exp(m_old - m_new).": (
-                torch.tensor([(-1 + 1 / 8) / (2 + 1 + 1 / 8)])
-            ),
-            "this is acc without the division by l at the end.": torch.tensor([-1 + 1 / 8]),
-        },
+            "still counts as if it had not: multiply total and acc by exp(m_old - m_new).",
+        ),
+        (torch.tensor([-1 + 1 / 8]), "this is acc, not yet divided by total."),
     )
     same(got, torch.tensor([-7 / 11]), what="row 3", why=why)
     for n, d, block in ((7, 3, 3), (6, 2, 1), (5, 4, 8), (1, 2, 2)):
@@ -218,8 +228,8 @@ def _check_online_softmax(online_softmax):
         why="The first maximum must lose against any score: start from -inf.",
     )
     scores, values = torch.randn(64), torch.randn(64, 2)
-    with _Largest(scores, values) as seen:
-        online_softmax(scores, values, 4)
+    with _Largest(scores, values) as seen:  # unwrapped: the guard around it makes copies
+        inspect.unwrap(online_softmax)(scores, values, 4)
     if seen.numbers >= 64:
         raise Wrong(
             f"right, but a tensor of {seen.numbers} numbers was made for blocks of 4. Touch only "
@@ -243,15 +253,15 @@ def multi_head(q, k, v, heads):
 
 ONLINE_SOFTMAX = """
 def online_softmax(scores, values, block):
-    m, l, acc = torch.tensor(-torch.inf), torch.tensor(0.0), torch.zeros(values.shape[1])
+    m, total, acc = torch.tensor(-math.inf), 0.0, torch.zeros(values.shape[1])
     for s, v in zip(scores.split(block), values.split(block)):
         m_new = torch.maximum(m, s.max())
         shrink = torch.exp(m - m_new)
         p = torch.exp(s - m_new)
-        l = shrink * l + p.sum()
+        total = shrink * total + p.sum()
         acc = shrink * acc + einsum(p, v, "j, j d -> d")
         m = m_new
-    return acc / l
+    return acc / total
 """
 
 EXERCISES = [
@@ -284,7 +294,7 @@ EXERCISES = [
             WrongAnswer(AFFINITY.replace("scale * scores", "scores"), "the scale is missing"),
             WrongAnswer(
                 AFFINITY.replace("torch.softmax(scale * scores, -1)", "scale * scores"),
-                "a weighted mean needs weights|A weighted mean needs weights",
+                "A weighted mean needs weights",
             ),
             WrongAnswer(
                 AFFINITY.replace("torch.softmax(scale * scores, -1)", "torch.exp(scale * scores)"),
@@ -469,32 +479,33 @@ EXERCISES = [
         stub="""
         def online_softmax(scores, values, block):
             for s, v in zip(scores.split(block), values.split(block)):
-                ...  # keep m, l and acc up to date
+                ...  # keep m, total and acc up to date
             return ...
         """,
         solution=ONLINE_SOFTMAX,
         check=_check_online_softmax,
         hint="""
-        Start with $m=-\\infty$, $\\ell=0$, `acc` = zeros of length $d$. In each block: the new
-        maximum, then shrink $\\ell$ and `acc` by $e^{m_{old}-m_{new}}$, then add the block's part.
+        Start with `m` $=-\\infty$, `total` $=0$, `acc` = zeros of length $d$. In each block:
+        find the new maximum, shrink `total` and `acc` by $e^{m_{old}-m_{new}}$, then add the
+        block's own part.
         """,
         wrong=(
             WrongAnswer(
-                ONLINE_SOFTMAX.replace("shrink * l", "l").replace("shrink * acc", "acc"),
-                r"multiply l and acc by exp\(m_old - m_new\)",
+                ONLINE_SOFTMAX.replace("shrink * ", ""),
+                r"multiply total and acc by exp\(m_old - m_new\)",
             ),
             WrongAnswer(ONLINE_SOFTMAX.replace("shrink * acc", "acc"), "row 3|values are off"),
-            WrongAnswer(ONLINE_SOFTMAX.replace("acc / l", "acc"), "without the division by l"),
+            WrongAnswer(ONLINE_SOFTMAX.replace("acc / total", "acc"), "not yet divided by total"),
             WrongAnswer(
                 "def online_softmax(scores, values, block):\n"
-                "    l, acc = 0.0, torch.zeros(values.shape[1])\n"
+                "    total, acc = 0.0, torch.zeros(values.shape[1])\n"
                 "    for s, v in zip(scores.split(block), values.split(block)):\n"
-                "        l, acc = l + s.exp().sum(), acc + s.exp() @ v\n"
-                "    return acc / l",
+                "        total, acc = total + s.exp().sum(), acc + s.exp() @ v\n"
+                "    return acc / total",
                 "exp overflows. Subtract the running maximum",
             ),
             WrongAnswer(
-                ONLINE_SOFTMAX.replace("torch.tensor(-torch.inf)", "torch.tensor(0.0)"),
+                ONLINE_SOFTMAX.replace("-math.inf", "0.0"),
                 "start from -inf|holds nan",
             ),
             WrongAnswer(
