@@ -41,7 +41,17 @@ DEMANDS = ("local", "G", "L", "P", "C", "A")
 
 @dataclass(frozen=True)
 class Demand:
-    """A demand in words, for lessons and figures."""
+    """A demand in words, for lessons and figures.
+
+    Attributes:
+        letter: its name in ``DEMANDS``.
+        title: what it is called.
+        knob: the option of ``Streets`` that poses it.
+        classes: the group that cannot be told apart by texture.
+        same: what looks the same for the whole group.
+        cue: what tells the class, and where it is.
+        reader: the kind of context that can read the cue.
+    """
 
     letter: str
     title: str
@@ -148,8 +158,8 @@ class Streets:
             raise ValueError(f"split is one of {', '.join(_SIZES)}, not {split!r}")
         size = _SIZES[split] if size is None else size
         for name, value in (("size", size), ("seed", seed)):
-            if not isinstance(value, Integral) or value < 0:
-                raise ValueError(f"{name} is a whole number of at least 0, not {value!r}")
+            if not isinstance(value, Integral) or not 0 <= value < 2**64:
+                raise ValueError(f"{name} is a whole number from 0 to 2**64 - 1, not {value!r}")
         if share is None:
             share = 0.5 if (p > 0) == (a > 0) else float(p > 0)
         knobs = {"g": g, "l": l, "p": p, "c": c, "a": a}
@@ -214,20 +224,20 @@ class Streets:
 
     def _kept(self, name: str, index: int) -> np.ndarray:
         """One map of one image, from memory, drawn now if this is the first question."""
-        index = self._checked(index)
-        if not self._pool:
+        index, pool = self._checked(index), self._pool
+        if not pool:
             shape = (self.size, scene.HEIGHT, scene.WIDTH)
             maps = {"image": (*shape, 3), "label": shape, "demand": shape}
             pool = {key: np.empty(value, np.uint8) for key, value in maps.items()}
-            self._pool = {**pool, "drawn": np.zeros(-(-self.size // _CHUNK), bool)}
+            self._pool = pool = {**pool, "drawn": np.zeros(-(-self.size // _CHUNK), bool)}
         chunk = index // _CHUNK
-        if not self._pool["drawn"][chunk]:
+        if not pool["drawn"][chunk]:
             start, stop = chunk * _CHUNK, min((chunk + 1) * _CHUNK, self.size)
             drawn = self.batch(range(start, stop))
             for key in ("image", "label", "demand"):
-                self._pool[key][start:stop] = drawn[key]
-            self._pool["drawn"][chunk] = True
-        return self._pool[name][index]
+                pool[key][start:stop] = drawn[key]
+            pool["drawn"][chunk] = True
+        return pool[name][index]
 
     def __getstate__(self) -> dict:
         # a copy for another process draws its own images rather than carry megabytes over

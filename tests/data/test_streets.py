@@ -201,8 +201,9 @@ def test_hues_fixes_the_number_of_key_colours():
     "split, options, words",
     [
         ("training", {}, "split is one of train, val, test, not 'training'"),
-        ("val", {"size": -1}, "size is a whole number of at least 0, not -1"),
-        ("val", {"seed": 0.5}, "seed is a whole number of at least 0, not 0.5"),
+        ("val", {"size": -1}, "size is a whole number from 0 to .*, not -1"),
+        ("val", {"seed": 0.5}, "seed is a whole number from 0 to .*, not 0.5"),
+        ("val", {"seed": 2**64}, "seed is a whole number from 0 to"),
         ("val", {"g": 1.5}, "g is a probability from 0 to 1, not 1.5"),
         ("val", {"share": -1}, "share is a probability from 0 to 1, not -1"),
         ("val", {"hues": 1}, "hues is 0 .continuous. or a number from 2 to 192, not 1"),
