@@ -171,13 +171,13 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     """Judge an answer; never raises, and leaves all random generators as they were."""
     if answer is None or answer is Ellipsis or _is_stub(answer, exercise):
         return Verdict("unsolved")
-    if isinstance(answer, types.FunctionType):
+    if callable(answer) and not isinstance(answer, (type, torch.nn.Module)):
         answer = _guard(answer)
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
         # seeded, so that the same answer always gets the same message
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # torch.manual_seed would reach the GPUs' too
             np.random.seed(0)
             random.seed(0)
             exercise.check(answer)

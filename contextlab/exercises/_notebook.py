@@ -161,6 +161,15 @@ def solved(notebook: NotebookNode) -> NotebookNode:
     return fresh
 
 
+def stripped(notebook: NotebookNode) -> NotebookNode:
+    """A copy without outputs and counts."""
+    fresh = copy.deepcopy(notebook)
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return fresh
+
+
 def kernel_environment(home: Path | str, budget: str = "quick") -> dict[str, str]:
     """The environment in which lessons are executed for their stored outputs and by the tests.
 

@@ -64,7 +64,8 @@ class Quiz(widgets.VBox):
             widgets.RadioButtons(options=question.choices, index=None, layout=wide)
             for question in questions
         ]
-        self.answers = [widgets.HTMLMath() for _ in questions]
+        below = widgets.Layout(margin="0 0 16px 0")
+        self.answers = [widgets.HTMLMath(layout=below) for _ in questions]
         for button in self.buttons:
             button.observe(self._update, names="index")
         rows = []

@@ -1,5 +1,6 @@
 """The mechanism: how answers are judged and what a lesson prints and goes on with."""
 
+import functools
 import random
 import re
 
@@ -158,6 +159,14 @@ def test_a_half_filled_class_is_not_taken_for_the_stub():
     source = exercises.find("gate").stub.replace("return ...", "return x")
     verdict = exercises.judge(exercises.find("gate"), answer("gate", source))
     assert verdict.state == "wrong"
+
+
+def test_other_callables_are_judged_as_functions_are():
+    exercise = exercises.find("running_mean")
+    right = functools.partial(exercises.reference(exercise))
+    assert exercises.judge(exercise, right).state == "solved"
+    nothing = exercises.judge(exercise, functools.partial(print, end=""))
+    assert nothing.state == "wrong" and "returned None" in nothing.message
 
 
 def test_an_instance_of_the_stub_class_is_unsolved():

@@ -128,6 +128,14 @@ def test_solved_replaces_every_stub(draft):
     assert stubs == [exercises.find(name).solution for name in ("hops", "running_mean")]
 
 
+def test_stripped_leaves_neither_outputs_nor_counts():
+    cell = new_code_cell("1", execution_count=3, outputs=[new_output("stream", text="1")])
+    notebook = new_notebook(cells=[new_markdown_cell("text"), cell])
+    bare = _notebook.stripped(notebook)
+    assert (bare.cells[1].outputs, bare.cells[1].execution_count) == ([], None)
+    assert notebook.cells[1].execution_count == 3
+
+
 def test_a_file_that_is_not_named_like_a_lesson_is_refused():
     with pytest.raises(ValueError, match="NN_topic"):
         _notebook.number_of("running.ipynb")
