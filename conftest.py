@@ -14,11 +14,13 @@ import matplotlib
 # One thread a process: the digits are the same on every machine, and test processes do not fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The lessons show the runs made at this budget, also where a GPU would choose another.
-os.environ.setdefault("CONTEXTLAB_BUDGET", "quick")
+os.environ["CONTEXTLAB_BUDGET"] = "quick"
 # A weight that is not on the disk is an error at once, not a minute of retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # torch's profiler writes dated lines to stderr where a CUDA build meets no GPU.
 os.environ["KINETO_LOG_LEVEL"] = "99"
+# What a test reads from another process is UTF-8, on Windows too.
+os.environ.setdefault("PYTHONUTF8", "1")
 # The reader's own runs and progress neither help nor suffer.
 os.environ["CONTEXTLAB_HOME"] = tempfile.mkdtemp(prefix="contextlab-tests-")
 atexit.register(shutil.rmtree, os.environ["CONTEXTLAB_HOME"], ignore_errors=True)
