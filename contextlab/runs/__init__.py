@@ -1,0 +1,181 @@
+"""Training runs: load the one that is there, continue the one that was interrupted, or train.
+
+A run is named by its configuration. Its figures lie in ``<name>-<hash>.json`` and its weights, in
+half precision, beside them; the runs that the lessons show come with the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from contextlab import training
+from contextlab.home import home
+from contextlab.runs.build import build_data, build_network
+from contextlab.runs.config import KNOBS, Config, camvid, shipped, streets
+from contextlab.runs.store import Run, read, write
+from contextlab.training import checkpoints
+
+__all__ = [
+    "KNOBS",
+    "Config",
+    "Run",
+    "build_data",
+    "build_network",
+    "camvid",
+    "load_or_train",
+    "machine",
+    "read",
+    "shipped",
+    "shipped_folder",
+    "streets",
+    "train",
+    "write",
+]
+
+SHIPPED = Path("lessons") / "runs"
+SPOT = 32  # images of the spot check
+
+
+def load_or_train(config: Config, *, retrain: bool = False, progress: bool | None = None) -> Run:
+    """The finished run of a configuration; trained now where there is none.
+
+    Own runs come first, then those shipped with the lessons. An interrupted training is continued.
+
+    Args:
+        config: what to train.
+        retrain: train even if the run is there; the new one is the own one from then on.
+        progress: draw a bar; ``None`` draws one where a person is watching.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: a stored run is not of the configuration that its name says, or is damaged.
+    """
+    if not retrain:
+        for place, source in _places():
+            if (path := place / f"{config.name}.json").is_file():
+                return read(path, config, source=source)
+    return train(config, home() / "runs" / f"{config.name}.json", progress=progress)
+
+
+def train(
+    config: Config,
+    path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    state: str | Path | None = None,
+    half: bool = True,
+    keep: bool = True,
+    root: str | Path | None = None,
+    pretrained: str | Path | None = None,
+    save_every: int = 100,
+    workers: int = 0,
+    progress: bool | None = None,
+) -> Run:
+    """Train a configuration, or continue its training, and store the run.
+
+    Args:
+        config: what to train.
+        path: the JSON file of the run.
+        weights: the file of its weights; beside ``path`` by default.
+        state: the folder of the training state, gone once the run is stored.
+        half: store the weights in half precision.
+        keep: store the weights at all.
+        root: where the data set lies, if it has files.
+        pretrained: a local file with the backbone's pretrained weights.
+        save_every: steps between two saved states.
+        workers: processes that load images; they change no result.
+        progress: draw a bar; ``None`` draws one where a person is watching.
+
+    Returns:
+        The run.
+    """
+    path = Path(path)
+    weights = path.with_suffix(".safetensors") if weights is None else Path(weights)
+    state = home() / "states" / config.name if state is None else Path(state)
+    dataset = build_data(config, "train", root=root)
+    scenes = build_data(config, root=root)
+    model = build_network(config, len(dataset.classes), weights=pretrained)
+    history = training.fit(
+        model,
+        dataset,
+        replace(config.train_recipe(), workers=workers),
+        checkpoint=state,
+        save_every=save_every,
+        progress=progress,
+        tag=config.hash,
+    )
+    metrics = training.evaluate(model, scenes, limit=config.images)
+    main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    if keep and main:
+        training.save_weights(weights, model, half=half)
+    spot = None
+    if half:
+        _halve(model)
+        spot = training.evaluate(model, scenes, limit=SPOT)
+    run = Run(
+        config=config,
+        metrics=metrics,
+        history=history,
+        date=date.today().isoformat(),
+        machine=machine(next(model.parameters()).device),
+        source="trained now",
+        spot_check=spot and _spot(spot),
+        weights=weights if keep else None,
+    )
+    if main:
+        write(run, path)
+        checkpoints.remove(state)
+    return run
+
+
+def _halve(model: torch.nn.Module) -> None:
+    """Round the weights as storing them in half precision does."""
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+
+
+def _spot(metrics: training.Metrics) -> dict:
+    return {
+        "images": metrics.images,
+        "miou": metrics.miou,
+        "pixel_accuracy": metrics.pixel_accuracy,
+    }
+
+
+def shipped_folder() -> Path | None:
+    """Where the shipped runs lie: ``$CONTEXTLAB_RUNS``, or ``lessons/runs`` here or further up."""
+    if chosen := os.environ.get("CONTEXTLAB_RUNS"):
+        return Path(chosen)
+    here = Path.cwd()
+    return next((p / SHIPPED for p in (here, *here.parents) if (p / SHIPPED).is_dir()), None)
+
+
+def _places() -> Iterator[tuple[Path, str]]:
+    yield home() / "runs", "own"
+    if (folder := shipped_folder()) is not None:
+        yield folder, "shipped"
+
+
+def machine(device: torch.device) -> str:
+    """What a run was trained on, in words.
+
+    Args:
+        device: where the model is.
+
+    Returns:
+        For example ``2 threads (x86_64, Linux), torch 2.15.0``.
+    """
+    what = f"{torch.get_num_threads()} threads ({platform.machine()}, {platform.system()})"
+    if device.type == "cuda":
+        what = torch.cuda.get_device_name(device)
+    return f"{what}, torch {torch.__version__.split('+')[0]}"

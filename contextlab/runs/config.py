@@ -1,0 +1,234 @@
+"""What a run's result depends on, and the settings of the course."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+from contextlab import training
+
+KNOBS = ("g", "l", "p", "c", "a")
+# What the course's small setting needs to show a module's effect. Unscaled, the soft-max of the
+# non-local block saturates and the pairwise demand stays at chance; and of 64 channels a sixteenth
+# would leave squeeze-and-excitation's gate four to decide with.
+COURSE_OPTIONS = {"non_local": {"scale": True}, "squeeze_excite": {"reduction": 4}}
+# steps, batch and crop by budget
+CAMVID = {
+    "smoke": (2, 2, (96, 128)),
+    "quick": (300, 8, (240, 320)),
+    "full": (12000, 16, (360, 480)),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a run's result depends on.
+
+    Args:
+        data: name of the data set.
+        data_options: its options.
+        backbone: name of the backbone.
+        backbone_options: its options.
+        context: name of the module in the slot; ``None`` is the FCN.
+        context_options: its options.
+        width: channels of the map that enters the slot.
+        kernel: of the convolutions around the slot.
+        auxiliary: whether the network has an auxiliary head.
+        dropout: before the classifier.
+        recipe: keyword arguments of `training.Recipe`, without the seed.
+        pool: training images; ``None`` takes the whole split.
+        split: what the run is evaluated on.
+        images: how many images of that split; ``None`` takes them all.
+        seed: of the first weights, the sample order, the augmentation and dropout.
+        budget: the budget that chose the numbers.
+    """
+
+    data: str
+    data_options: dict = field(default_factory=dict)
+    backbone: str = "course"
+    backbone_options: dict = field(default_factory=dict)
+    context: str | None = None
+    context_options: dict = field(default_factory=dict)
+    width: int = 64
+    kernel: int = 1
+    auxiliary: bool = False
+    dropout: float = 0.0
+    recipe: dict = field(default_factory=dict)
+    pool: int | None = None
+    split: str = "val"
+    images: int | None = None
+    seed: int = 0
+    budget: str = "quick"
+
+    def to_dict(self) -> dict:
+        """The configuration as JSON holds it."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of the canonical JSON; another value anywhere, other digits."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """What a person calls the run, e.g. ``streets-non_local-glpca-quick-0-1f2e3d4c5b6a``."""
+        words = [self.data, self.context or "fcn"]
+        if self.data == "streets":
+            on = "".join(k for k in KNOBS if self.data_options.get(k, 1))
+            words.append(on or "control")
+        return "-".join([*words, self.budget, str(self.seed), self.hash])
+
+    def train_recipe(self) -> training.Recipe:
+        """The recipe with the seed in it."""
+        return training.Recipe(**self.recipe, seed=self.seed)
+
+
+def streets(
+    context: str | None = None,
+    *,
+    knobs: dict[str, float] | None = None,
+    control: bool = False,
+    seed: int = 0,
+    budget: str | None = None,
+    **overrides,
+) -> Config:
+    """The course's setting on streets.
+
+    Args:
+        context: name of a context module; ``None`` is the FCN.
+        knobs: the demands that the images pose, by letter, e.g. ``{"g": 1}``; those not named are
+            off. ``None`` poses all five.
+        control: pose none, short for ``knobs={}``.
+        seed: of training; the images are the same for all.
+        budget: ``"smoke"``, ``"quick"`` or ``"full"``; ``None`` takes the one in force.
+        overrides: fields of `Config`; ``recipe`` is merged into the setting's own.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: a knob or budget that does not exist.
+
+    Example:
+        >>> config = streets("non_local", knobs={"g": 1}, budget="quick")
+        >>> config.recipe["steps"], config.data_options["g"], config.data_options["p"]
+        (800, 1.0, 0.0)
+    """
+    knobs = {} if control else dict.fromkeys(KNOBS, 1.0) if knobs is None else knobs
+    if unknown := knobs.keys() - set(KNOBS):
+        raise ValueError(f"expected knobs of {', '.join(KNOBS)}, got {', '.join(sorted(unknown))}")
+    numbers = training.budget(budget)
+    recipe = training.Recipe(
+        steps=numbers.steps, batch=16, lr=4e-3, weight_decay=1e-4, warmup=30, channels_last=True
+    )
+    config = Config(
+        data="streets",
+        data_options={knob: float(knobs.get(knob, 0.0)) for knob in KNOBS},
+        context=context,
+        context_options=dict(COURSE_OPTIONS.get(context, {})),
+        recipe=_plain(recipe),
+        pool=numbers.pool,
+        images=numbers.images,
+        seed=seed,
+        budget=numbers.name,
+    )
+    return _override(config, overrides)
+
+
+def camvid(
+    context: str | None = None,
+    *,
+    backbone: str = "tf_efficientnet_lite0",
+    output_stride: int = 16,
+    seed: int = 0,
+    budget: str | None = None,
+    **overrides,
+) -> Config:
+    """Fine-tuning on CamVid, evaluated on the 233 whole test images.
+
+    Args:
+        context: name of a context module; ``None`` is the FCN.
+        backbone: a pretrained network.
+        output_stride: of its last map.
+        seed: of training.
+        budget: ``"smoke"``, ``"quick"`` or ``"full"``; ``None`` takes the one in force.
+        overrides: fields of `Config`; ``recipe`` is merged into the setting's own.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: no such budget.
+
+    Example:
+        >>> camvid("non_local", budget="quick").recipe["crop"]
+        [240, 320]
+    """
+    numbers = training.budget(budget)
+    steps, batch, crop = CAMVID[numbers.name]
+    recipe = training.Recipe(
+        steps=steps,
+        batch=batch,
+        optimiser="sgd",
+        lr=0.01,
+        weight_decay=5e-4,
+        warmup=20,
+        head_factor=10.0,
+        scale=(0.5, 1.5),
+        crop=crop,
+        channels_last=True,
+    )
+    config = Config(
+        data="camvid",
+        backbone=backbone,
+        backbone_options={"output_stride": output_stride},
+        context=context,
+        width=128,
+        kernel=3,
+        auxiliary=True,
+        dropout=0.1,
+        recipe=_plain(recipe),
+        split="test",
+        images=numbers.images if numbers.name == "smoke" else None,
+        seed=seed,
+        budget=numbers.name,
+    )
+    return _override(config, overrides)
+
+
+def _plain(recipe: training.Recipe) -> dict:
+    values = {k: v for k, v in asdict(recipe).items() if k not in ("seed", "workers")}
+    return json.loads(json.dumps(values))  # lists for tuples, as a stored configuration has them
+
+
+def _override(config: Config, overrides: dict) -> Config:
+    if "recipe" in overrides:
+        merged = training.Recipe(**{**config.recipe, **overrides["recipe"]})
+        overrides = {**overrides, "recipe": _plain(merged)}
+    return replace(config, **overrides)
+
+
+def shipped() -> list[Config]:
+    """The runs that the lessons show, the most needed first.
+
+    All are made at ``quick``. Those of seed 0 are shipped with weights, the others, which show the
+    spread over seeds, with their figures alone.
+
+    Returns:
+        Configurations for `load_or_train`.
+    """
+    quick = {"budget": "quick"}
+    compared = (None, "non_local", "squeeze_excite")
+    found = [streets(context, **quick) for context in compared]
+    found += [streets(control=True, **quick)]
+    found += [streets(knobs={knob: 1.0}, **quick) for knob in KNOBS]
+    # the same parameters, spread wider: 63 pixels instead of 31
+    found += [streets(backbone_options={"dilation": [1, 2, 4]}, **quick)]
+    found += [streets("non_local", context_options={"scale": False}, **quick)]
+    # four steps along the pixel grid reach 63 pixels too, but only by averaging
+    found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
+    found += [streets("non_local", control=True, **quick)]
+    found += [streets(context, seed=seed, **quick) for seed in (1, 2) for context in compared]
+    return found

@@ -1,0 +1,136 @@
+"""A finished run on disk: figures and losses as JSON, weights beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from contextlab import training
+from contextlab.runs.build import build_network
+from contextlab.runs.config import Config
+from contextlab.training import checkpoints
+
+
+@dataclass
+class Run:
+    """A finished training run.
+
+    Args:
+        config: what was trained.
+        metrics: of the float32 weights on ``config.split``.
+        history: losses and rates of every step.
+        date: when it was finished, ISO 8601.
+        machine: what it was trained on, in words.
+        source: ``"shipped"``, ``"own"`` or ``"trained now"``.
+        spot_check: figures of the stored half-precision weights on the first images, which a test
+            recomputes; ``None`` for a run without weights.
+        weights: the file of the weights; ``None`` for a run that was shipped without.
+    """
+
+    config: Config
+    metrics: training.Metrics
+    history: training.History
+    date: str
+    machine: str
+    source: str
+    spot_check: dict | None = None
+    weights: Path | None = None
+
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode on the CPU.
+
+        Returns:
+            The network of the configuration with the stored weights.
+
+        Raises:
+            FileNotFoundError: the run was shipped without weights; the message says how to train.
+            ValueError: the file is damaged or belongs to another network.
+        """
+        if self.weights is None:
+            raise FileNotFoundError(
+                f"the run {self.config.name} is shipped with its figures alone; "
+                "load_or_train(config, retrain=True) trains it and keeps the weights"
+            )
+        network = build_network(self.config, len(self.metrics.classes), pretrained=False)
+        return training.load_weights(self.weights, network).eval()
+
+
+def write(run: Run, path: str | Path) -> None:
+    """Store all of a run but its weights, which must lie there already.
+
+    Args:
+        run: what to store.
+        path: the JSON file, written last: a run whose file is there is complete.
+    """
+    entries = {
+        "config": run.config.to_dict(),
+        "metrics": run.metrics.to_dict(),
+        "loss": [float(f"{value:.7g}") for value in run.history.loss],
+        "seconds": round(run.history.seconds, 1),
+        "date": run.date,
+        "machine": run.machine,
+        "spot_check": run.spot_check,
+        "weights": run.weights and {"file": run.weights.name, "sha256": _sha256(run.weights)},
+    }
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(v)}" for key, v in entries.items())
+    checkpoints.write_atomically(path, f"{{\n{lines}\n}}\n")
+
+
+def read(path: str | Path, config: Config | None = None, *, source: str = "own") -> Run:
+    """Read a stored run.
+
+    Args:
+        path: its JSON file.
+        config: what it should be a run of; any configuration by default.
+        source: where it comes from.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: the file is damaged, or is of another configuration; its weights are not those
+            that the run ended with.
+    """
+    path = Path(path)
+    remedy = "delete it and train the run anew"
+    try:
+        found = json.loads(path.read_text())
+        stored = Config(**found["config"])
+        recipe, metrics = stored.train_recipe(), training.Metrics.from_dict(found["metrics"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a whole run of this version ({error!r}): {remedy}") from (
+            error
+        )
+    if config is not None and stored.hash != config.hash:
+        wanted, have = config.to_dict(), stored.to_dict()
+        other = [key for key in wanted if wanted[key] != have.get(key)]
+        raise ValueError(f"{path} is a run of another configuration ({', '.join(other)}): {remedy}")
+    weights = None
+    if found["weights"]:
+        weights = path.with_name(found["weights"]["file"])
+        if not weights.is_file() or _sha256(weights) != found["weights"]["sha256"]:
+            raise ValueError(
+                f"{weights} is missing or not what {path.name} was made with: {remedy}"
+            )
+    rates = [
+        recipe.lr * training.poly(step, recipe.steps, power=recipe.power, warmup=recipe.warmup)
+        for step in range(len(found["loss"]))
+    ]
+    return Run(
+        config=stored,
+        metrics=metrics,
+        history=training.History(found["loss"], rates, found["seconds"], recipe.steps),
+        date=found["date"],
+        machine=found["machine"],
+        source=source,
+        spot_check=found["spot_check"],
+        weights=weights,
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
