@@ -10,6 +10,7 @@ import shutil
 import tempfile
 
 import matplotlib
+import pytest
 
 # One thread a process: the digits are the same on every machine, and test processes do not fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,3 +28,16 @@ atexit.register(shutil.rmtree, os.environ["CONTEXTLAB_HOME"], ignore_errors=True
 
 # In this process alone (a kernel keeps its inline backend): no test opens a window.
 matplotlib.use("Agg")
+
+VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """A lesson's kernel sees no GPU, as when its outputs were stored; other tests may use it."""
+    if type(item).__module__.startswith("nbval"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif VISIBLE_GPUS is None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
