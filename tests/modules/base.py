@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from contextlab import catalogue, context
+from contextlab.costs import measure
 
 # one inherited property runs on many modules, which hypothesis would otherwise report
 INHERITED = settings(
@@ -61,6 +63,11 @@ def macs(module: nn.Module, *inputs: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most that ``call`` holds at once; its first run makes what stays, such as gradients."""
+    return measure(call, repeats=1, warmup=1, device="cpu").peak_bytes
 
 
 class ModuleTests:

@@ -17,8 +17,7 @@ from contextlab.modules import (
     normalised_adjacency,
 )
 
-from .base import SIZES, ContextModuleTests, ModuleTests, Options, macs, randomise
-from .memory import peak_bytes
+from .base import SIZES, ContextModuleTests, ModuleTests, Options, macs, peak_bytes, randomise
 from .plain import mix_plain, norm, normalised_adjacency_plain
 
 GRAPHS = settings(deadline=None, max_examples=20)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from contextlab.modules import NonLocal, non_local
 
-from .base import SIZES, ContextModuleTests, Options, macs, randomise
-from .memory import peak_bytes
+from .base import SIZES, ContextModuleTests, Options, macs, peak_bytes, randomise
 from .plain import non_local_plain
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")

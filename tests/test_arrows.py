@@ -1,0 +1,149 @@
+"""The arrows of the house: what each part may import, read from the source without running it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import contextlab
+
+HOUSE = Path(contextlab.__file__).parent
+
+#: parts that a part may know of the house, and the libraries it may use beside Python's own
+ARROWS: dict[str, tuple[str, str]] = {
+    "__init__": ("modules", ""),
+    "home": ("", ""),
+    "modules": ("", "torch einops"),
+    "backbones": ("", "torch einops timm safetensors"),
+    "networks": ("modules backbones", "torch einops"),
+    "data": ("home", "torch einops numpy PIL torchvision"),
+    "training": (
+        "home",
+        "torch einops numpy torchvision accelerate torchmetrics safetensors tqdm",
+    ),
+    "costs": (
+        "modules backbones networks data training",
+        "torch einops numpy matplotlib torchinfo",
+    ),
+    "views": (
+        "modules backbones networks data training costs home",
+        "torch einops numpy matplotlib PIL ipywidgets IPython",
+    ),
+    "runs": ("home modules backbones networks data training costs", "torch numpy safetensors"),
+    "__main__": (
+        "home modules backbones networks data training costs views runs",
+        "torch numpy PIL matplotlib",
+    ),
+    "exercises": (
+        "home modules backbones networks data training costs views runs",
+        "torch einops numpy matplotlib ipywidgets IPython nbformat nbclient",
+    ),
+}
+#: the one file that may look whether jaxtyping is installed
+JAXTYPING = "modules/_shapes.py"
+
+
+def imports(source: str, package: str) -> set[str]:
+    """Dotted names that a source imports anywhere in it, relative ones resolved in ``package``."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
+            if base == "contextlab":  # from contextlab import data, context
+                known = {alias.name for alias in node.names} & set(ARROWS)
+                found |= {f"contextlab.{name}" for name in known}
+                if len(known) < len(node.names):
+                    found.add("contextlab.__init__")
+            else:
+                found.add(base)
+    return found
+
+
+def forbidden(path: str, source: str) -> list[str]:
+    """What the file at ``path`` (inside the package) imports against the arrows."""
+    part = path.partition("/")[0].removesuffix(".py")
+    if part not in ARROWS:
+        return [f"{path}: give the part {part!r} its arrows in this test"]
+    parts, libraries = (set(names.split()) for names in ARROWS[part])
+    package = ".".join(["contextlab", *Path(path).parent.parts])
+    wrong = []
+    for name in sorted(imports(source, package)):
+        top, _, rest = name.partition(".")
+        if top == "contextlab":
+            unit = rest.partition(".")[0] or "__init__"
+            # the front door leads to the modules
+            allowed = unit in parts | {part} or (unit == "__init__" and "modules" in parts)
+        else:
+            allowed = top in sys.stdlib_module_names or top in libraries
+            allowed = allowed or (path == JAXTYPING and top == "jaxtyping")
+        if not allowed:
+            wrong.append(f"{path} imports {name}")
+    return wrong
+
+
+FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_arrows_run_one_way(path):
+    assert forbidden(path, (HOUSE / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_part_of_the_house_stands():
+    parts = {path.partition("/")[0].removesuffix(".py") for path in FILES}
+    assert parts == set(ARROWS)
+
+
+def test_the_rules_themselves_hold_no_circle():
+    order: list[str] = []
+    while len(order) < len(ARROWS):
+        free = [p for p, (known, _) in ARROWS.items() if p not in order]
+        free = [p for p in free if set(ARROWS[p][0].split()) <= set(order)]
+        assert free, f"a circle among {set(ARROWS) - set(order)}"
+        order += free
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "found"),
+    [
+        ("modules/a.py", "import timm", "imports timm"),
+        ("modules/a.py", "def f():\n    from torchvision import ops", "imports torchvision"),
+        ("modules/a.py", "from ..data import build", "imports contextlab.data"),
+        ("modules/a.py", "from jaxtyping import Float", "imports jaxtyping"),
+        ("backbones/a.py", "from contextlab.modules import NonLocal", "contextlab.modules"),
+        ("backbones/a.py", "from contextlab import context", "contextlab.__init__"),
+        ("training/loop.py", "from contextlab import data", "imports contextlab.data"),
+        ("training/loop.py", "import contextlab.networks.segmentation", "contextlab.networks"),
+        ("data/deep/a.py", "from ...training import fit", "imports contextlab.training"),
+        ("costs/a.py", "from contextlab import runs", "imports contextlab.runs"),
+        ("runs.py", "from .exercises import check", "imports contextlab.exercises"),
+        ("attic/a.py", "", "give the part 'attic' its arrows"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(path, source, found):
+    (wrong,) = forbidden(path, source)
+    assert found in wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        (
+            "modules/a.py",
+            "import math\nimport torch.nn.functional as F\nfrom ._shapes import Float",
+        ),
+        (JAXTYPING, "from jaxtyping import Float"),
+        ("networks/a.py", "from contextlab import context\nfrom ..backbones import backbone"),
+        ("training/a.py", "from . import losses\nfrom ..home import home"),
+        ("runs.py", "from contextlab import data, training"),
+        ("data/deep/a.py", "from .. import streets\nfrom ...home import home"),
+    ],
+)
+def test_a_right_arrow_passes(path, source):
+    assert forbidden(path, source) == []
