@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[2]
@@ -21,12 +20,15 @@ print([os.environ.get(name) for name in names], own_home)
 PROMISED = "['1', 'quick', '1', ''] True\n"
 
 
-@pytest.mark.parametrize(("stored", "verdict"), [(PROMISED, 0), ("something else\n", 1)])
-def test_a_lesson_gets_the_promised_environment(tmp_path, stored, verdict):
-    cell = new_code_cell(
-        ASK, execution_count=1, outputs=[new_output("stream", name="stdout", text=stored)]
-    )
-    notebook = new_notebook(cells=[cell])
+def test_a_lesson_gets_the_promised_environment(tmp_path):
+    """Two cells ask the same; one has the promised answer stored, the other must fail."""
+    cells = [
+        new_code_cell(
+            ASK, execution_count=count, outputs=[new_output("stream", name="stdout", text=stored)]
+        )
+        for count, stored in enumerate((PROMISED, "something else\n"), 1)
+    ]
+    notebook = new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, tmp_path / "ask.ipynb")
     promised = {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CONTEXTLAB_BUDGET", "HF_HUB_OFFLINE"}
@@ -47,5 +49,4 @@ def test_a_lesson_gets_the_promised_environment(tmp_path, stored, verdict):
         encoding="utf-8",
         timeout=120,
     )
-    assert result.returncode == verdict, result.stdout + result.stderr
-    assert "1 passed" in result.stdout or verdict
+    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
