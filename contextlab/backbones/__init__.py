@@ -4,28 +4,68 @@ Every backbone has ``channels`` and ``strides`` (one number per returned map), `
 (of images in [0, 1]), and maps a normalised image ``b 3 h w`` to a list of maps.
 """
 
+import inspect
+from pathlib import Path
+
 from torch import nn
 
+from . import _weights
 from .course import CourseBackbone
+from .resnet import RESNETS, DilatedResNet
+from .timm_features import TimmFeatures
 
-__all__ = ["CourseBackbone", "backbone"]
+__all__ = ["CourseBackbone", "DilatedResNet", "TimmFeatures", "backbone"]
 
 
 def backbone(
-    name: str, *, output_stride: int | None = None, weights: str | None = None, **options
+    name: str,
+    *,
+    output_stride: int | None = None,
+    weights: str | Path | None = None,
+    **options,
 ) -> nn.Module:
     """Build a backbone by name.
 
     Args:
-        name: "course".
-        output_stride: pixels between neighbours of the last map; the course backbone has 4.
-        weights: "random" for the course backbone.
+        name: "course" (:class:`CourseBackbone`), "resnet18" to "resnet152"
+            (:class:`DilatedResNet`), or any other network of timm (:class:`TimmFeatures`).
+        output_stride: pixels between neighbours of the last map; 8 unless given, and 4 for the
+            course backbone, which has no other.
+        weights: "imagenet", the default except for the course backbone, which has none; "random",
+            its default; or the path of a local .safetensors file.
         options: the backbone's own options, by name.
+
+    Raises:
+        ValueError: a name or an option is unknown, or the weights do not fit the network.
+        FileNotFoundError: there is no file at the path ``weights``.
+        ConnectionError: the ImageNet weights are not on this machine and the hub does not answer.
+
+    Example:
+        >>> backbone("course").strides
+        (4, 4)
+        >>> backbone("resnet18", output_stride=16, weights="random").channels
+        (256, 512)
     """
-    if name != "course":
-        raise ValueError(f"expected the backbone 'course', got {name!r}")
-    if output_stride not in (None, 4):
-        raise ValueError(f"the course backbone has output stride 4, got {output_stride}")
-    if weights not in (None, "random"):
-        raise ValueError(f"the course backbone has no pretrained weights, got {weights!r}")
-    return CourseBackbone(**options)
+    if name == "course":
+        if output_stride not in (None, 4):
+            raise ValueError(f"the course backbone has the output stride 4, got {output_stride}")
+        _check_options(CourseBackbone, options)
+        return CourseBackbone(weights="random" if weights is None else weights, **options)
+    _weights.check_name(name)
+    common = {
+        "output_stride": 8 if output_stride is None else output_stride,
+        "weights": "imagenet" if weights is None else weights,
+    }
+    if name.split(".")[0] in RESNETS:
+        _check_options(DilatedResNet, options)
+        return DilatedResNet(name, **common, **options)
+    return TimmFeatures(name, **common, **options)
+
+
+def _check_options(kind: type[nn.Module], options: dict) -> None:
+    known = list(inspect.signature(kind).parameters)
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"expected as option of {kind.__name__} one of {', '.join(known)}; got {option!r}"
+            )

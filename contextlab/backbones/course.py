@@ -13,11 +13,17 @@ A bottleneck adds to its input what three convolutions make of it, y = ReLU(x + 
     r = 3 + 2*2 + 4 * 2 * (d_1 + ... + d_blocks) = 7 + 8 * sum(d)
 
 is the receptive field in pixels of one position of the last map, 31 for three blocks of dilation 1.
+Resizing by 4 mixes each position with its neighbour: with 1x1s on top, a pixel's answer sees 35.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
+
+from . import _weights
+
+__all__ = ["CourseBackbone", "conv_bn_relu"]
 
 
 def conv_bn_relu(
@@ -65,6 +71,8 @@ class CourseBackbone(nn.Module):
         blocks: number of bottlenecks, at least 1.
         stem: channels after the first convolution.
         dilation: of the 3x3 in each bottleneck; one number for all, or one per block.
+        weights: "random", or the path of a .safetensors file of this backbone's own weights;
+            nobody has trained it on ImageNet.
 
     Shape:
         image ``b 3 h w`` -> two maps ``b width ceil(h/4) ceil(w/4)``: after the first bottleneck
@@ -89,6 +97,7 @@ class CourseBackbone(nn.Module):
         blocks: int = 3,
         stem: int = 32,
         dilation: int | Sequence[int] = 1,
+        weights: str | Path = "random",
     ) -> None:
         super().__init__()
         if blocks < 1 or width < 2 or stem < 1:
@@ -107,6 +116,14 @@ class CourseBackbone(nn.Module):
             conv_bn_relu(3, stem, 3, stride=2), conv_bn_relu(stem, width, 3, stride=2)
         )
         self.blocks = nn.ModuleList(Bottleneck(width, dilation=d) for d in dilations)
+        _weights.check_choice(weights)
+        if weights == "imagenet":
+            raise ValueError(
+                "the course backbone has no ImageNet weights; pass weights='random' or the path of "
+                "a .safetensors file of its own"
+            )
+        if weights != "random":
+            _weights.load_file(self, weights)
 
     @property
     def receptive_field(self) -> int:

@@ -18,17 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contextlab.backbones import backbone as build_backbone
+from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
 __all__ = ["ContextFCN", "network"]
-
-
-def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
 
 
 class ContextFCN(nn.Module):
@@ -88,15 +81,15 @@ class ContextFCN(nn.Module):
             value = torch.tensor(getattr(backbone, name), dtype=torch.float32)
             self.register_buffer(name, value[:, None, None], persistent=False)
         self.backbone = backbone
-        self.reduce = _conv_bn_relu(backbone.channels[-1], width, kernel)
+        self.reduce = conv_bn_relu(backbone.channels[-1], width, kernel)
         self.slot = _build_slot(slot, slot_options, width)
-        self.fuse = _conv_bn_relu(width, width, kernel)
+        self.fuse = conv_bn_relu(width, width, kernel)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
         self.auxiliary = None
         if auxiliary:
             middle = max(1, width // 2)
             self.auxiliary = nn.Sequential(
-                _conv_bn_relu(backbone.channels[-2], middle, 3),
+                conv_bn_relu(backbone.channels[-2], middle, 3),
                 nn.Dropout2d(dropout),
                 nn.Conv2d(middle, classes, 1),
             )
