@@ -103,10 +103,11 @@ class ContextFCN(nn.Module):
         *_, finer, last = [None, *self._maps(x)]
         before = self.reduce(last)
         after = self.slot(before)
-        if after.shape != before.shape:
+        if not isinstance(after, Tensor) or after.shape != before.shape:
+            found = tuple(after.shape) if isinstance(after, Tensor) else f"a {type(after).__name__}"
             raise ValueError(
                 f"a slot keeps the shape of its map: {type(self.slot).__name__} got "
-                f"{tuple(before.shape)} and returned {tuple(after.shape)}"
+                f"{tuple(before.shape)} and returned {found}"
             )
         logits = _resize(self.classifier(self.fuse(after)), x)
         if self.training and self.auxiliary is not None:
