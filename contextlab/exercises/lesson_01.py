@@ -92,23 +92,6 @@ def _check_receptive_field(receptive_field):
         same(got, want, what=f"the receptive field of {words}", why=hint)
 
 
-def _check_layers_to_reach(layers_to_reach):
-    for doubling in (False, True):
-        for distance in (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 40):
-            want = distance.bit_length() if doubling else distance
-            got = layers_to_reach(distance, doubling)
-            words = "doubling dilations" if doubling else "dilation 1"
-            if got != want:
-                half = "A receptive field of r reaches (r - 1) / 2 to each side."
-                after = "With dilations 1, 2, 4, ... n layers reach 1 + 2 + 4 + ... to each side."
-                same(
-                    got,
-                    want,
-                    what=f"the number of layers for distance {distance} with {words}",
-                    why=after if doubling else half,
-                )
-
-
 def _influence(model, image, row, column):
     x = image[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(model(x)[0, :, row, column].sum(), x)
@@ -204,15 +187,6 @@ def influence(model, image, row, column):
     (gradient,) = torch.autograd.grad(output, x)
     return reduce(gradient.abs(), "1 c h w -> h w", "sum")
 """
-LAYERS_TO_REACH = """
-def layers_to_reach(distance, doubling):
-    reach, layers = 0, 0
-    while reach < distance:
-        reach += 2**layers if doubling else 1
-        layers += 1
-    return layers
-"""
-
 OWN_STRIDE = """
 def receptive_field(layers):
     size, jump = 1, 1
@@ -271,6 +245,9 @@ EXERCISES = [
         lesson="01",
         title="does the window hold the cue?",
         prompt="""
+        Where does $s$ come from? The streets are generated, so they can say which pixels are the
+        cue of which demand. What is left to find out: does the window of a pixel hold one?
+
         `cue` is a bool tensor `b h w`: which pixels are part of the cue. Return a bool tensor of
         the same shape: does the centred `r` x `r` window of each pixel hold at least one of them?
         `r` is odd. What lies outside the image holds no cue.
@@ -342,40 +319,6 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="layers_to_reach",
-        lesson="01",
-        title="how deep must it be?",
-        prompt="""
-        A cue lies `distance` pixels to the left. Return the smallest number of 3 x 3 layers of
-        stride 1 whose receptive field, centred at the pixel, holds it. With `doubling=False` every
-        dilation is 1; with `doubling=True` the dilations are 1, 2, 4, ...
-        """,
-        stub="""
-        def layers_to_reach(distance, doubling):
-            return ...
-        """,
-        solution=LAYERS_TO_REACH,
-        check=_check_layers_to_reach,
-        hint="""
-        How far to the left does one layer of dilation $d$ look? Add layers until the sum is at
-        least `distance`. Mind that half of the receptive field lies to the right.
-        """,
-        wrong=(
-            WrongAnswer(
-                LAYERS_TO_REACH.replace("reach < distance", "2 * reach + 1 < distance"),
-                r"\(r - 1\) / 2 to each side",
-            ),
-            WrongAnswer(
-                LAYERS_TO_REACH.replace("reach < distance", "reach <= distance"),
-                "that is not the value",
-            ),
-            WrongAnswer(
-                LAYERS_TO_REACH.replace("2**layers", "2 ** (layers + 1)"),
-                r"1 \+ 2 \+ 4",
-            ),
-        ),
-    ),
-    Exercise(
         name="influence",
         lesson="01",
         title="ask the gradient",
@@ -422,6 +365,8 @@ EXERCISES = [
         lesson="01",
         title="the holes of a dilated chain",
         prompt="""
+        A warning comes with dilation. Which pixels does a chain of dilated layers really *read*?
+
         In one dimension, a chain of 3-wide layers has these `dilations`. A layer of dilation $d$
         reads at offsets $-d$, $0$ and $d$. Return the sorted list of all input offsets that one
         output reads through the whole chain, each once.
@@ -472,14 +417,6 @@ QUIZ = [
         "weights are.",
     ),
     Question(
-        "Layers (kernel, stride, dilation): (3, 2, 1), (3, 1, 2). How large is the receptive "
-        "field?",
-        ("7", "11", "13"),
-        1,
-        "The first adds 2 and doubles the jump; the second adds $2 \\cdot 2 \\cdot 2 = 8$: "
-        "$1 + 2 + 8 = 11$.",
-    ),
-    Question(
         "A demand has 3 classes, and 40 % of its pixels have the cue in their patch. What is the "
         "best accuracy to be expected?",
         ("40 %", "60 %", "73 %"),
@@ -500,6 +437,14 @@ QUIZ = [
         2,
         "Through dilations of 2 alone, an output reads even offsets only. A first layer of "
         "dilation 1 fills the gaps.",
+    ),
+    Question(
+        "A cue is 40 pixels away. How many 3 x 3 layers of stride 1 reach it, at dilation 1 and "
+        "with dilations 1, 2, 4, ...?",
+        ("20 and 5", "40 and 6", "80 and 7"),
+        1,
+        "A layer of dilation $d$ reaches $d$ further to each side. $2^6 - 1 = 63$ is enough, "
+        "$2^5 - 1 = 31$ is not.",
     ),
     Question(
         "An FCN reaches 51 % on G, where two classes are equally likely. What should you try?",
