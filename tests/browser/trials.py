@@ -26,4 +26,18 @@ class Trial:
 
 # Every widget that a lesson shows has its row here (the lesson rules count them); quizzes are tried
 # without one.
-TRIALS: tuple[Trial, ...] = ()
+TRIALS: tuple[Trial, ...] = (
+    Trial(
+        "01",
+        "receptive fields by kernel, depth and dilation",
+        ".widget-slider .noUi-handle >> nth=1",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
+        "03",
+        "click a pixel and see whom it asks",
+        'button[title="row 13, column 6"]',
+        ".contextlab-picture",
+    ),
+)
