@@ -17,7 +17,7 @@ ARROWS: dict[str, tuple[str, str]] = {
     "__init__": ("modules", ""),
     "home": ("", ""),
     "modules": ("", "torch einops"),
-    "backbones": ("", "torch einops timm safetensors"),
+    "backbones": ("", "torch einops timm safetensors huggingface_hub"),
     "networks": ("modules backbones", "torch einops"),
     "data": ("home", "torch einops numpy PIL torchvision"),
     "training": (
@@ -33,12 +33,13 @@ ARROWS: dict[str, tuple[str, str]] = {
         "torch einops numpy matplotlib PIL ipywidgets IPython",
     ),
     "runs": ("home modules backbones networks data training costs", "torch numpy safetensors"),
+    "machine": ("home training", "torch"),
     "__main__": (
-        "home modules backbones networks data training costs views runs",
+        "home modules backbones networks data training costs views runs machine",
         "torch numpy PIL matplotlib",
     ),
     "exercises": (
-        "home modules backbones networks data training costs views runs",
+        "home modules backbones networks data training costs views runs machine",
         "torch einops numpy matplotlib ipywidgets IPython nbformat nbclient",
     ),
 }

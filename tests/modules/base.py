@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import inspect
 import io
 import re
@@ -30,6 +31,7 @@ INHERITED = settings(
     deadline=None, max_examples=10, suppress_health_check=[HealthCheck.differing_executors]
 )
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
+SMALL = st.tuples(st.integers(1, 6), st.integers(1, 6))  # for the loops of the plain versions
 DOCSTRING = ("Squeeze:", "Reason:", "Reconstruct:", "Args:", "Shape:", "Cost:", "Example:")
 DOCSTRING += ("Source:", "Differs from the official code:")
 
@@ -66,8 +68,12 @@ def macs(module: nn.Module, *inputs: Tensor) -> int:
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most that ``call`` holds at once; its first run makes what stays, such as gradients."""
-    return measure(call, repeats=1, warmup=1, device="cpu").peak_bytes
+    """The most that ``call`` holds at once; the timed run makes what stays, such as gradients."""
+    gc.freeze()  # what the test session holds is no garbage: spare the search through it
+    try:
+        return measure(call, repeats=1, warmup=0, device="cpu").peak_bytes
+    finally:
+        gc.unfreeze()
 
 
 class ModuleTests:
@@ -112,7 +118,7 @@ class ModuleTests:
         assert all(torch.equal(x, was) for x, was in zip(inputs, before))
 
     @INHERITED
-    @given(size=SIZES, batch=st.integers(2, 3), seed=st.integers(0, 99))
+    @given(size=SMALL, batch=st.integers(1, 2), seed=st.integers(0, 99))
     def test_equals_the_plain_version(self, size, batch, seed):
         inputs = self.inputs(size, batch, torch.float64, seed)
         module = randomise(self.build(), seed).double()
