@@ -44,8 +44,8 @@ def fit_exponent(sizes: Sequence[float], values: Sequence[float]) -> Fit:
         ValueError: too few, unequal numbers, or a size or value that has no logarithm.
 
     Example:
-        >>> fit_exponent([16, 32, 64], [3 * 16**2, 3 * 32**2, 3 * 64**2]).exponent.round(3)
-        np.float64(2.0)
+        >>> round(fit_exponent([16, 32, 64], [3 * 16**2, 3 * 32**2, 3 * 64**2]).exponent, 3)
+        2.0
     """
     x, y = np.asarray(sizes, float), np.asarray(values, float)
     if x.ndim != 1 or x.shape != y.shape:
@@ -61,4 +61,4 @@ def fit_exponent(sizes: Sequence[float], values: Sequence[float]) -> Fit:
     residual = ((y - intercept - slope * x) ** 2).sum()
     total = ((y - y.mean()) ** 2).sum()
     r2 = 1.0 if residual <= 1e-24 * len(x) or total == 0 else 1 - residual / total
-    return Fit(slope, np.exp(intercept), r2)
+    return Fit(float(slope), float(np.exp(intercept)), float(r2))

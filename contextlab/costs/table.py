@@ -126,10 +126,13 @@ class Table:
             axes.annotate(n, (a, b), xytext=(6, 5), textcoords="offset points", fontsize=10)
         if log:
             axes.set(xscale="log", yscale="log")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter("")
         axes.margins(x=0.18, y=0.12)
         axes.set_xlabel(x, fontsize=11)
         axes.set_ylabel(y, fontsize=11)
-        axes.grid(True, which="both", color="#e2e2e2", linewidth=0.6)
+        axes.grid(True, color="#e2e2e2", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         return figure, {n: (a, b) for n, a, b in points}
 

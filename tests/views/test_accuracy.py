@@ -1,0 +1,62 @@
+"""Bars and the ruler: the numbers that they draw."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from contextlab import views
+from contextlab.data import bounds
+
+FCN = {"local": 0.98, "G": 0.5, "L": 0.52, "P": 0.49, "C": 0.68, "A": float("nan")}
+
+
+def test_means_over_seeds_and_metrics(readable):
+    metrics = SimpleNamespace(demands={**FCN, "G": 0.7})
+    figure, means = views.demand_bars({"FCN": [FCN, metrics], "SE": FCN})
+    assert means["FCN"]["G"] == pytest.approx(0.6) and means["SE"]["G"] == 0.5
+    assert "A" not in means["FCN"]
+    heights = sorted(p.get_height() for p in figure.axes[0].patches)
+    assert heights == pytest.approx(sorted(100 * v for run in means.values() for v in run.values()))
+    readable(figure)
+
+
+def test_bounds_are_marked_at_their_height(readable, streets):
+    known = {"G": 0.5, "L": 0.49, "C": 0.665}
+    figure, _ = views.demand_bars({"FCN": FCN}, bounds={"patch": known, "chance": {"G": 0.5}})
+    marks = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert [line.get_ydata()[0] for line in marks] == pytest.approx([50, 49, 66.5, 50])
+    names = [t.get_text() for t in figure.legends[0].texts]
+    assert names == ["FCN", "patch", "chance"]
+    readable(figure)
+
+
+def test_many_runs_stay_readable(readable):
+    runs = {f"method {i}": dict.fromkeys("GLPCA", 0.5 + 0.05 * i) for i in range(7)}
+    readable(views.demand_bars(runs, title="Seven")[0])
+
+
+def test_bars_need_a_demand():
+    with pytest.raises(ValueError, match="expected runs with accuracies"):
+        views.demand_bars({"FCN": {"x": 0.4}})
+
+
+def test_the_ruler_shows_runs_among_the_ideals(readable):
+    figure, numbers = views.miou_ruler({"FCN": [0.60, 0.608], "non-local": 0.88}, title="mIoU")
+    assert numbers == {"FCN": pytest.approx(0.604), "non-local": 0.88}
+    upright = {
+        round(line.get_xdata()[0], 1) for line in figure.axes[0].lines if line.get_ydata()[0] == 0
+    }
+    assert upright >= {round(100 * v, 1) for v in bounds.IDEAL_MIOU.values()}
+    assert round(100 * bounds.STRIDE_4_CEILING, 1) in upright
+    readable(figure)
+
+
+def test_labels_of_near_ideals_do_not_overlap(readable):
+    figure, _ = views.miou_ruler({"a": 0.9}, ladder={"G": 0.90, "GL": 0.905, "GLP": 0.91})
+    readable(figure)
+    names = ("G", "G L", "G L P")
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text() in names]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

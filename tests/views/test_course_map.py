@@ -1,0 +1,41 @@
+"""The map holds every method once, the catalogue's words included."""
+
+from __future__ import annotations
+
+from contextlab import catalogue, views
+from contextlab.views.course_map import TO_COME
+
+
+def test_every_entry_and_every_method_to_come_is_on_the_map(readable):
+    figure, numbers = views.course_map()
+    entries = catalogue()
+    assert numbers["ready"] == [e.title for e in entries.values()]
+    to_come = [row[0] for name, row in TO_COME.items() if name not in entries]
+    assert sorted(numbers["to come"]) == sorted(to_come)
+    drawn = {"".join(t.get_text().split()) for t in figure.axes[0].texts}  # lines are wrapped
+    for row in views.course_rows():
+        for cell in (row.title, row.node, row.squeeze, row.reason, row.reconstruct):
+            assert "".join(cell.replace("none", "–").split()) in drawn
+    readable(figure)
+
+
+def test_rows_follow_the_lessons():
+    rows = views.course_rows()
+    assert [row.lesson for row in rows] == sorted(row.lesson for row in rows)
+    assert len({row.title for row in rows}) == len(rows)
+
+
+def test_cells_of_the_map_do_not_overlap():
+    figure, _ = views.course_map()
+    views.png(figure)
+    texts = [t for t in figure.axes[0].texts if t.get_text() != "–"]
+    boxes = [t.get_window_extent().padded(-0.5) for t in texts]
+    clashes = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    assert not clashes
+
+
+def test_the_same_as_words():
+    text = str(views.course_table())
+    for entry in catalogue().values():
+        assert entry.title in text and entry.reason in text
+    assert "09 (to come)" in text or "guided_fusion" in catalogue()
