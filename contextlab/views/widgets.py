@@ -9,6 +9,7 @@ without a kernel shows no widget, hence the twin: ``affinity_figure``, ``smoothi
 from __future__ import annotations
 
 import html
+import zlib
 from collections.abc import Callable, Sequence
 
 import ipywidgets
@@ -89,7 +90,8 @@ class Explorer(Described):
 class AffinityPicker(Described):
     """A mosaic of buttons coloured as the image; a click shows whom that pixel asks.
 
-    Made by :func:`affinity_picker`. ``update(row, column)`` is what a click does.
+    Made by :func:`affinity_picker`. ``update(row, column)`` is what a click does. The mosaic is one
+    group of toggle buttons, coloured by a style sheet: 512 widgets of their own make a page heavy.
     """
 
     alt = "The image as a mosaic of buttons: click a pixel and see whom it asks."
@@ -104,36 +106,38 @@ class AffinityPicker(Described):
         query: tuple[int, int],
     ) -> None:
         self._image, self._ask, self._names, self._labels = image, ask, names, labels
-        self.buttons = _mosaic(image, shape)
-        for i, button in enumerate(self.buttons):
-            where = divmod(i, shape[1])
-            button.on_click(lambda _, where=where: self.update(*where))
-        grid = ipywidgets.GridBox(
-            self.buttons,
-            layout=_layout(
-                grid_template_columns=f"repeat({shape[1]}, 1fr)",
-                grid_gap="1px",
-                width="100%",
-                max_width="620px",
-            ),
-        )
-        self.shape, self.query = shape, query
+        self.shape = shape
+        places = [f"row {r}, column {c}" for r in range(shape[0]) for c in range(shape[1])]
+        start = query[0] * shape[1] + query[1]
+        self.mosaic = ipywidgets.ToggleButtons(options=places, tooltips=places, index=start)
+        style = _mosaic_style(image, shape)
+        self.mosaic.add_class(_mosaic_class(style))
+        self.mosaic.observe(lambda change: self._redraw(), names="index")
         self.picture = ipywidgets.Image(format="png", layout=_layout(max_width="100%"))
         self.picture.add_class("contextlab-picture")
         self.words = ipywidgets.HTML()
-        head = ipywidgets.HTML("Click a square: which pixels does it ask?")
-        super().__init__([head, grid, self.words, self.picture])
-        self.update(*query)
+        name = f".{_mosaic_class(style)}"
+        text = "Click a square: which pixels does it ask?"
+        head = ipywidgets.HTML(f"{text}<style>{style.replace('.mosaic', name)}</style>")
+        super().__init__([head, self.mosaic, self.words, self.picture])
+        self._redraw()
+
+    @property
+    def query(self) -> tuple[int, int]:
+        """Row and column of the pixel that asks."""
+        return divmod(self.mosaic.index, self.shape[1])
 
     def update(self, row: int, column: int) -> None:
         """Ask for the pixel at this row and column of the mosaic."""
-        self.buttons[self.query[0] * self.shape[1] + self.query[1]].description = ""
-        self.query = (row, column)
-        self.buttons[row * self.shape[1] + column].description = "×"
-        weights = self._ask(row, column)
-        figure, _ = affinity_figure(self._image, weights, (row, column))
+        if not (0 <= row < self.shape[0] and 0 <= column < self.shape[1]):
+            raise ValueError(f"expected a pixel inside {self.shape}, got {(row, column)}")
+        self.mosaic.index = row * self.shape[1] + column
+
+    def _redraw(self) -> None:
+        weights = self._ask(*self.query)
+        figure, _ = affinity_figure(self._image, weights, self.query)
         self.picture.value = png(figure)
-        self.words.value = whom(weights, (row, column), labels=self._labels, classes=self._names)
+        self.words.value = whom(weights, self.query, labels=self._labels, classes=self._names)
 
 
 def affinity_picker(
@@ -286,25 +290,31 @@ def _one_signal(state: np.ndarray, title: str) -> Figure:
     return figure
 
 
-def _mosaic(image: Tensor, shape: tuple[int, int], colours: int = 48) -> list[ipywidgets.Button]:
-    """A button a position; few colours, so that buttons share styles and the page is light."""
-    bytes_ = Image.fromarray((255 * pixels(image)).astype(np.uint8))
-    small = bytes_.resize(shape[::-1], Image.Resampling.BOX).quantize(colours)
-    palette = np.array(small.getpalette()).reshape(-1, 3)
-    layout = _layout(width="auto", min_width="0", height="17px", margin="0", padding="0")
-    styles = {}
-    buttons = []
-    for i, index in enumerate(np.asarray(small).ravel()):
-        if index not in styles:
-            red, green, blue = palette[index]
-            ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else "white"
-            styles[index] = ipywidgets.ButtonStyle(
-                button_color=f"rgb({red},{green},{blue})", text_color=ink, font_weight="bold"
-            )
-        row, column = divmod(i, shape[1])
-        words = f"row {row}, column {column}"
-        buttons.append(ipywidgets.Button(tooltip=words, layout=layout, style=styles[index]))
-    return buttons
+def _mosaic_style(image: Tensor, shape: tuple[int, int]) -> str:
+    """The style sheet of a mosaic: a grid of squares, the image's colours, a frame for the chosen.
+
+    The buttons' words are there for screen readers and take no room.
+    """
+    full = Image.fromarray((255 * pixels(image)).astype(np.uint8))
+    cells = np.asarray(full.resize(shape[::-1], Image.Resampling.BOX)).reshape(-1, 3)
+    rules = [
+        ".mosaic{width:100%;max-width:620px}",
+        ".mosaic>div:last-child{display:grid;width:100%;gap:1px;"
+        f"grid-template-columns:repeat({shape[1]},1fr)}}",
+        ".mosaic button.widget-toggle-button{width:auto;min-width:0;height:auto;aspect-ratio:1;"
+        "margin:0;padding:0;border:0;font-size:0;box-shadow:none}",
+        ".mosaic button.mod-active{outline:2px solid white;box-shadow:0 0 0 4px black;"
+        "position:relative;z-index:1}",
+    ]
+    for i, (red, green, blue) in enumerate(cells, 1):
+        colour = f"#{red:02x}{green:02x}{blue:02x}"
+        rules.append(f".mosaic button:nth-child({i}){{background:{colour}!important}}")
+    return "".join(rules)
+
+
+def _mosaic_class(style: str) -> str:
+    """A class name for a style sheet, so that pickers of two images do not share one."""
+    return f"mosaic-{zlib.crc32(style.encode()):08x}"
 
 
 def _majority(labels: Tensor, shape: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import ipywidgets
 import numpy as np
@@ -31,25 +32,32 @@ def picker(model, streets):
 
 
 def test_the_mosaic_is_the_image(picker, streets):
-    assert len(picker.buttons) == 16 * 32
     cells = torch.nn.functional.avg_pool2d(streets[3][0], 4).permute(1, 2, 0).reshape(-1, 3)
-    shown = np.array(
-        [[int(v) for v in b.style.button_color[4:-1].split(",")] for b in picker.buttons]
-    )
-    assert np.abs(shown / 255 - cells.numpy()).mean() < 0.03
-    assert len({id(b.style) for b in picker.buttons}) <= 48, "styles are shared"
-    assert picker.buttons[33].tooltip == "row 1, column 1"
+    style = picker.children[0].value
+    colours = re.findall(r"nth-child\((\d+)\)\{background:#(\w{6})", style)
+    assert [int(i) for i, _ in colours] == list(range(1, 16 * 32 + 1))
+    shown = np.array([list(bytes.fromhex(colour)) for _, colour in colours])
+    assert np.abs(shown / 255 - cells.numpy()).max() < 0.01
+    assert picker.mosaic.options[33] == picker.mosaic.tooltips[33] == "row 1, column 1"
+    (name,) = (c for c in picker.mosaic._dom_classes if c.startswith("mosaic-"))
+    assert f".{name} button" in style and ".mosaic " not in style
 
 
 def test_a_click_asks_for_that_pixel(picker):
     before = picker.picture.value
-    picker.buttons[10 * 32 + 7].click()
+    picker.mosaic.index = 10 * 32 + 7
     assert picker.query == (10, 7) and picker.picture.value != before
     assert picker.words.value.startswith("Row 10, column 7 (")
-    marked = [i for i, b in enumerate(picker.buttons) if b.description]
-    assert marked == [10 * 32 + 7]
-    picker.update(0, 0)
-    assert [i for i, b in enumerate(picker.buttons) if b.description] == [0]
+    picker.update(0, 3)
+    assert picker.mosaic.index == 3 and picker.words.value.startswith("Row 0, column 3 (")
+    with pytest.raises(ValueError, match=r"inside \(16, 32\), got \(16, 0\)"):
+        picker.update(16, 0)
+
+
+def test_the_page_stays_light(picker):
+    """A handful of widgets and a small style sheet, whatever the number of squares."""
+    assert len(picker.children) == 4
+    assert len(picker.children[0].value) < 40_000
 
 
 def test_words_name_the_classes_that_are_asked():
