@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"To continue: python -m contextlab {shlex.join(words)}", file=sys.stderr)
         return 130
     finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if training.processes()[1] > 1:
             torch.distributed.destroy_process_group()
     return 0
 
@@ -142,7 +142,7 @@ def _train(options: argparse.Namespace) -> None:
     _say(run.metrics)
     seconds = run.history.seconds
     _say(f"{seconds:.0f} s of training, {seconds / run.history.done:.2f} s a step, {run.machine}")
-    if _main_process():
+    if training.processes()[0] == 0:
         _draw(run, folder / "predictions.png", options.root)
         _say(f"metrics.json, weights.safetensors and predictions.png are in {folder}")
 
@@ -227,15 +227,8 @@ def _draw(run: runs.Run, path: Path, root: Path | None, count: int = 4) -> None:
     write_atomically(path, png(figure))
 
 
-def _main_process() -> bool:
-    dist = torch.distributed
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank() == 0
-    return True
-
-
 def _say(words: object) -> None:
-    if _main_process():
+    if training.processes()[0] == 0:
         print(words, flush=True)
 
 

@@ -114,7 +114,7 @@ def train(
         tag=config.hash,
     )
     metrics = training.evaluate(model, scenes, limit=config.images)
-    main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    main = training.processes()[0] == 0
     if keep and main:
         training.save_weights(weights, model, half=half)
     spot = None

@@ -8,7 +8,7 @@ from contextlab.training.budget import BUDGETS, Budget, budget, current
 from contextlab.training.checkpoints import load_weights, save_weights
 from contextlab.training.loop import History, fit
 from contextlab.training.losses import segmentation_loss
-from contextlab.training.metrics import Metrics, evaluate, from_confusion
+from contextlab.training.metrics import Metrics, evaluate, from_confusion, processes
 from contextlab.training.recipe import Recipe
 from contextlab.training.schedules import poly
 
@@ -25,6 +25,7 @@ __all__ = [
     "from_confusion",
     "load_weights",
     "poly",
+    "processes",
     "save_weights",
     "segmentation_loss",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import signal
 import threading
@@ -91,9 +92,7 @@ def fit(
         FloatingPointError: the loss is not finite.
         KeyboardInterrupt: stopped by Ctrl-C, with the state saved.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator()
+    accelerator = _accelerator()
     world, device = accelerator.num_processes, accelerator.device
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     model.to(device=device, memory_format=layout).train()
@@ -163,6 +162,14 @@ def fit(
             history.seconds = before + time.perf_counter() - began
         accelerator.wait_for_everyone()
     return history
+
+
+def _accelerator():
+    from accelerate import Accelerator
+
+    # Without a GPU accelerate has to be told, or every process of torchrun would train alone.
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return Accelerator(cpu=several and not torch.cuda.is_available())
 
 
 class _Losses:

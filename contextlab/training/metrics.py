@@ -136,7 +136,7 @@ def evaluate(
         len(classes), ignore_index=ignore_index, validate_args=False
     ).to(device)
     tally = torch.zeros(2, len(names), dtype=torch.int64, device=device)  # right, all
-    rank, world = _world()
+    rank, world = processes()
     was_training = model.training
     model.eval()
     try:
@@ -180,14 +180,19 @@ def _groups(dataset, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tenso
             )
 
 
-def _world() -> tuple[int, int]:
+def processes() -> tuple[int, int]:
+    """Which process this is, of how many that share the work.
+
+    Returns:
+        (0, 1) where there is only one.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def _percent(value: float) -> str:
-    return "   -" if math.isnan(value) else f"{100 * value:5.1f}"
+    return "    -" if math.isnan(value) else f"{100 * value:5.1f}"
 
 
 def _none(value: float) -> float | None:

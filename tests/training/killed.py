@@ -3,8 +3,9 @@
 ``python killed.py FOLDER`` trains, saving a state every three steps, and prints a line an image.
 
 ``python killed.py FOLDER every`` does so again and again in forked children, each of which kills
-itself at another of the saving code's file operations, and once more to continue what is left.
-It prints a line for every operation: what it was, and whether the weights came out the same.
+itself at another file operation of the code that saves the second state or the weights; a second
+child continues what is left. It prints a line for every operation: what it was, and whether the
+weights came out the same.
 """
 
 import hashlib
@@ -44,6 +45,8 @@ def die_at(number: int, folder: Path, log: Path) -> None:
         nonlocal seen
         writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
         if (writes or event in CHANGES) and str(folder) in str(args[0]):
+            if not any(folder.glob("state/state-*")):
+                return  # still at the first state
             seen += 1
             if seen == number:
                 os.write(descriptor, f"{event} {Path(str(args[0])).name}".encode())

@@ -1,0 +1,45 @@
+"""Train in each of several processes: the subject of test_shared.py.
+
+``torchrun --nproc_per_node 2 shared.py FOLDER`` trains once in one go and once with an
+interruption, scores the result, and leaves the weights and the figures in the folder.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from stand_ins import Squares, net
+
+from contextlab.training import Recipe, evaluate, fit, processes, save_weights
+
+RECIPE = Recipe(steps=6, batch=4, optimiser="sgd", lr=0.05, scale=(0.5, 2.0), crop=(12, 12), seed=3)
+
+
+def train(folder: Path | None = None, *, steps: int | None = None, seed: int = 0, dropout=0.0):
+    # without batch norm, whose statistics are those of each process's own images
+    model = net(seed, norm=False, dropout=dropout)
+    history = fit(
+        model, Squares(), RECIPE, checkpoint=folder, save_every=2, stop_after=steps, progress=False
+    )
+    return model, history
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    model, history = train()
+    metrics = evaluate(model, Squares(7), batch=2)
+    dropped, _ = train(dropout=0.3)
+    train(folder / "state", steps=3, dropout=0.3)
+    resumed, _ = train(folder / "state", seed=1, dropout=0.3)
+    rank, world = processes()
+    save_weights(folder / f"dropped-{rank}.safetensors", dropped)
+    save_weights(folder / f"resumed-{rank}.safetensors", resumed)
+    save_weights(folder / f"weights-{rank}.safetensors", model)
+    found = {"world": world, "loss": history.loss, **metrics.to_dict()}
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
