@@ -101,6 +101,7 @@ class NonLocal(nn.Module):
         2 b N² d (embedded_gaussian), 2 b N d² / heads (dot_product), 2 b N d and a sort
         (concatenation); gaussian 2 b N c d and 2 b N² c. Memory is linear in N in every mode.
         4 c d + 3 d + c parameters (gaussian 2 c d + d + c), norm 2 c, concatenation 2 d more.
+        With shared_value each head costs as much as a single one; g, norm and the bias of W_z once.
 
     Example:
         >>> NonLocal(64)(torch.randn(2, 64, 9, 7)).shape
