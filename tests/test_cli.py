@@ -1,0 +1,198 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import timm
+from PIL import Image
+from safetensors.torch import save_file
+
+from contextlab import __main__ as cli
+from contextlab import catalogue, data, runs, training
+from contextlab.training import checkpoints
+
+NETWORK = "tf_efficientnet_lite0"
+STREETS = ["train", "--data", "streets", "--budget", "smoke"]
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CONTEXTLAB_RUNS", raising=False)
+    monkeypatch.delenv("CONTEXTLAB_BUDGET", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def camvid(tmp_path, monkeypatch):
+    """A CamVid of a few frames, and weights for the backbone: the words to train on them."""
+    counts = {"train": 4, "val": 1, "test": 3}
+    monkeypatch.setattr(data.camvid, "COUNTS", counts)
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for kind, shape, high in ((split, (60, 80, 3), 256), (f"{split}annot", (60, 80), 12)):
+            (tmp_path / "camvid" / kind).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8))
+                image.save(tmp_path / "camvid" / kind / f"{i}.png")
+    weights = tmp_path / "weights.safetensors"
+    state = timm.create_model(NETWORK, pretrained=False).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, weights)
+    root = str(tmp_path / "camvid")
+    words = ["--data", "camvid", "--root", root, "--weights", str(weights), "--budget", "smoke"]
+    return ["train", *words, "--out", str(tmp_path / "out")]
+
+
+def test_camvid_from_images_to_a_picture_of_the_predictions(camvid, tmp_path, capsys):
+    assert cli.main([*camvid, "--context", "non_local"]) == 0
+    out = tmp_path / "out"
+    names = {path.name for path in out.iterdir()}
+    assert names == {"metrics.json", "weights.safetensors", "predictions.png"}
+    said = capsys.readouterr().out
+    for name in (*data.CamVid.classes, "mIoU", "pixel accuracy", "2 steps", str(out)):
+        assert name in said
+    run = runs.read(out / "metrics.json")
+    assert run.config.context == "non_local" and run.metrics.images == 3
+    assert run.metrics.classes == data.CamVid.classes
+    with Image.open(out / "predictions.png") as picture:
+        assert picture.width > 600 and len(picture.convert("RGB").getcolors(10**6)) > 11
+    found = training.evaluate(run.model(), data.build("camvid", "test", root=tmp_path / "camvid"))
+    assert found.confusion == run.metrics.confusion
+
+
+def test_a_killed_training_is_continued_by_the_same_command(camvid, tmp_path, monkeypatch, capsys):
+    assert cli.main([*camvid, "--steps", "4", "--out", str(tmp_path / "whole")]) == 0
+    fit, words = training.fit, [*camvid, "--steps", "4"]
+
+    def interrupted(*arguments, **options):
+        fit(*arguments, **options, stop_after=2)
+        raise KeyboardInterrupt("stopped after step 2")
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    assert cli.main(words) == 130
+    said = capsys.readouterr().err
+    assert "stopped after step 2" in said
+    assert f"To continue: python -m contextlab {' '.join(words)}" in said
+    assert checkpoints.newest(tmp_path / "out" / "state").name == "state-00000002"
+    monkeypatch.setattr(training, "fit", fit)
+    assert cli.main([*words, "--lr", "0.5"]) == 2  # other settings do not continue it
+    assert "of another recipe" in capsys.readouterr().err
+    assert cli.main(words) == 0
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "out")]
+    assert weights[0] == weights[1] and not (tmp_path / "out" / "state").exists()
+
+
+def test_missing_data_and_weights_are_named(camvid, tmp_path, capsys):
+    assert cli.main(["train", "--data", "camvid", "--root", str(tmp_path)]) == 2
+    assert "error: no CamVid frames in" in capsys.readouterr().err
+    assert cli.main([*camvid, "--weights", str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_a_finished_training_is_shown_and_not_repeated(tmp_path, capsys, monkeypatch):
+    words = [*STREETS, "--control", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(runs, "train", None)
+    assert cli.main(words) == 0
+    second = capsys.readouterr().out
+    assert "holds this run already" in second and "mIoU" in second
+    table = [line for line in first.splitlines() if line.startswith(("sky", "mIoU", "road"))]
+    assert len(table) == 3 and all(line in second for line in table)
+    assert cli.main([*STREETS, "--out", str(tmp_path / "out")]) == 2
+    assert "another configuration (data_options)" in capsys.readouterr().err
+
+
+def test_options_reach_the_recipe(empty_home, capsys):
+    words = ["--steps", "2", "--batch", "2", "--lr", "0.01", "--optimiser", "sgd", "--seed", "5"]
+    assert cli.main([*STREETS, *words, "--weight-decay", "0.1", "--bf16"]) == 0
+    (folder,) = (empty_home / "trained").iterdir()
+    config = runs.read(folder / "metrics.json").config
+    recipe = config.train_recipe()
+    assert (recipe.steps, recipe.batch, recipe.lr, recipe.seed) == (2, 2, 0.01, 5)
+    assert (recipe.optimiser, recipe.weight_decay) == ("sgd", 0.1) and recipe.precision == "bf16"
+    assert folder.name == config.name and config.name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ([*STREETS, "--weights", "w"], "belong to camvid"),
+        ([*STREETS, "--context", "non_locl"], "non_local"),
+        (["train", "--data", "camvid", "--control"], "--control belongs to streets"),
+        (["runs", "--only", "nothing"], "no shipped run is called 'nothing'"),
+        (["evaluate", "nowhere.json"], "nowhere.json is not a whole run"),
+    ],
+)
+def test_mistakes_are_named_without_a_traceback(words, message, capsys):
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and message in said and "Traceback" not in said
+
+
+def test_evaluate_scores_a_stored_run_again(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main([*STREETS, "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(out), "--draw", str(tmp_path / "p.png")]) == 0
+    said = capsys.readouterr().out
+    stored = runs.read(out / "metrics.json").metrics
+    assert f"mIoU           {100 * stored.miou:6.1f}".split() in [
+        line.split() for line in said.splitlines()
+    ]
+    assert f"stored: mIoU {100 * stored.miou:.1f}" in said and (tmp_path / "p.png").is_file()
+    assert cli.main(["evaluate", str(out / "metrics.json"), "--split", "test"]) == 0
+    said = capsys.readouterr().out
+    assert "8 images of test" in said and "stored" not in said
+
+
+def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
+    configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
+    monkeypatch.setattr(runs, "shipped", lambda: configs)
+    words = ["runs", "--folder", str(tmp_path / "runs")]
+    assert cli.main([*words, "--list"]) == 0
+    assert capsys.readouterr().out.count("missing") == 2
+    assert cli.main([*words, "--only", "control-smoke-0"]) == 0
+    assert cli.main(words) == 0
+    assert "there" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    first, second = (config.name for config in configs)
+    assert names == sorted([f"{first}.json", f"{first}.safetensors", f"{second}.json"])
+    monkeypatch.setattr(runs, "shipped", lambda: configs[:1])
+    assert cli.main(words) == 0
+    assert f"{second}.json is of no shipped configuration" in capsys.readouterr().out
+
+
+def test_the_catalogue_is_printed(capsys):
+    assert cli.main(["catalogue"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said and entry.source in said for name, entry in catalogue().items())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_in_a_real_process(tmp_path):
+    words = [*STREETS, "--steps", "100000", "--batch", "2", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "contextlab", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 120
+    while checkpoints.newest(tmp_path / "out" / "state") is None:
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    stopped, continued = said.strip().splitlines()
+    assert stopped.startswith("stopped after step ") and "the state is saved in" in stopped
+    assert continued == f"To continue: python -m contextlab {' '.join(words)}"
+    state = checkpoints.newest(tmp_path / "out" / "state")
+    done = len(json.loads((state / "progress.json").read_text())["history"]["loss"])
+    assert f"stopped after step {done} of" in stopped

@@ -1,0 +1,273 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from contextlab import runs, training
+from contextlab.training import checkpoints
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path, monkeypatch):
+    """No run of the reader's and none of the repository's."""
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "shipped"))
+    monkeypatch.setenv("CONTEXTLAB_BUDGET", "smoke")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One run at the smoke budget, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTEXTLAB_HOME", str(folder / "home"))
+        config = runs.streets("squeeze_excite", budget="smoke")
+        return runs.train(config, folder / "runs" / f"{config.name}.json")
+
+
+def copy_of(run, folder):
+    """The files of a run, somewhere else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in run.weights.parent.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / f"{run.config.name}.json"
+
+
+def same_figures(one, other):
+    a, b = one.metrics.to_dict(), other.metrics.to_dict()
+    return a == b  # nan is None there
+
+
+def test_the_course_setting():
+    config = runs.streets(budget="quick")
+    recipe = config.train_recipe()
+    assert (recipe.steps, recipe.batch, recipe.lr, recipe.warmup) == (800, 16, 4e-3, 30)
+    assert (recipe.optimiser, recipe.weight_decay, recipe.power) == ("adamw", 1e-4, 0.9)
+    assert recipe.flip and recipe.channels_last and recipe.scale is None
+    assert (config.pool, config.images, config.split) == (4000, 500, "val")
+    assert (config.width, config.kernel, config.auxiliary, config.dropout) == (64, 1, False, 0.0)
+    assert set(config.data_options.values()) == {1.0}
+    full = runs.streets(budget="full")
+    assert (full.recipe["steps"], full.pool, full.images) == (4000, 16000, 500)
+
+
+def test_knobs_name_the_demands_that_are_on():
+    assert runs.streets(knobs={"p": 0.5}).data_options == {**dict.fromkeys("glca", 0.0), "p": 0.5}
+    control = runs.streets(control=True)
+    assert set(control.data_options.values()) == {0.0} and control == runs.streets(knobs={})
+    assert "-control-" in control.name and "-gp-" in runs.streets(knobs={"g": 1, "p": 1}).name
+    with pytest.raises(ValueError, match="knobs of g, l, p, c, a, got x"):
+        runs.streets(knobs={"x": 1})
+
+
+def test_every_value_is_in_the_hash():
+    config = runs.streets("non_local", budget="quick")
+    changes = {
+        "data": "camvid", "data_options": {}, "backbone": "resnet18", "backbone_options": {"a": 1},
+        "context": None, "context_options": {"heads": 2}, "width": 32, "kernel": 3,
+        "auxiliary": True, "dropout": 0.1, "recipe": {"steps": 1}, "pool": 1, "split": "test",
+        "images": 1, "seed": 1, "budget": "full",
+    }  # fmt: skip
+    assert changes.keys() == runs.Config.__dataclass_fields__.keys()
+    hashes = {replace(config, **{name: value}).hash for name, value in changes.items()}
+    assert len(hashes | {config.hash}) == len(changes) + 1
+
+
+def test_the_hash_survives_json_and_does_not_know_the_order():
+    config = runs.camvid("non_local", budget="quick")
+    again = runs.Config(**json.loads(json.dumps(config.to_dict())))
+    shuffled = replace(config, recipe=dict(reversed(config.recipe.items())))
+    assert config.hash == again.hash == shuffled.hash and again == config
+
+
+def test_overrides_merge_into_the_recipe_and_are_checked():
+    config = runs.streets(width=32, recipe={"steps": 7, "scale": (0.5, 2), "crop": (32, 32)})
+    assert config.width == 32 and config.recipe["batch"] == 16
+    assert config.train_recipe().steps == 7 and config.train_recipe().crop == (32, 32)
+    with pytest.raises(ValueError, match="optimiser"):
+        runs.streets(recipe={"optimiser": "adam"})
+    with pytest.raises(TypeError, match="widht"):
+        runs.streets(widht=32)
+
+
+def test_equal_seeds_give_equal_first_weights_whatever_is_in_the_slot():
+    torch.manual_seed(5)
+    one = runs.build_network(runs.streets("non_local"), 13)
+    other = runs.build_network(runs.streets("non_local"), 13)
+    fcn, seed = (
+        runs.build_network(c, 13) for c in (runs.streets(), runs.streets("non_local", seed=1))
+    )
+    weights = one.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in other.state_dict().items())
+    assert all(
+        torch.equal(weights[f"backbone.{k}"], v) for k, v in fcn.backbone.state_dict().items()
+    )
+    assert not torch.equal(one.classifier[-1].weight, seed.classifier[-1].weight)
+
+
+def test_a_first_call_trains_a_second_one_loads(empty_home):
+    config = runs.streets()
+    first = runs.load_or_train(config)
+    assert first.source == "trained now" and first.history.finished
+    names = sorted(p.name for p in (empty_home / "runs").iterdir())
+    assert names == [f"{config.name}.json", f"{config.name}.safetensors"]
+    assert not (empty_home / "states" / config.name).exists()
+    second = runs.load_or_train(config)
+    assert second.source == "own" and same_figures(first, second)
+    assert second.config == config and second.date == first.date
+    assert second.machine == first.machine and second.spot_check == first.spot_check
+    assert second.history.loss == pytest.approx(first.history.loss, rel=1e-6)
+    assert second.history.lr == pytest.approx(first.history.lr)
+    assert runs.load_or_train(config, retrain=True).source == "trained now"
+
+
+def test_the_model_of_a_run_scores_what_the_run_says(trained):
+    spot = training.evaluate(trained.model(), runs.build_data(trained.config), limit=32)
+    assert spot.miou == trained.spot_check["miou"]
+    assert spot.pixel_accuracy == trained.spot_check["pixel_accuracy"]
+    assert not trained.model().training
+    assert trained.weights.stat().st_size < 1e6
+
+
+def test_own_runs_come_before_shipped_ones(trained, tmp_path, empty_home):
+    shipped = copy_of(trained, tmp_path / "shipped")
+    assert runs.load_or_train(trained.config).source == "shipped"
+    assert not (empty_home / "runs").exists()
+    copy_of(trained, empty_home / "runs")
+    assert runs.load_or_train(trained.config).source == "own"
+    assert shipped.is_file()
+
+
+def test_shipped_runs_are_found_from_a_folder_below(trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("CONTEXTLAB_RUNS")
+    copy_of(trained, tmp_path / "repository" / "lessons" / "runs")
+    deep = tmp_path / "repository" / "lessons" / "deep"
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+    assert runs.load_or_train(trained.config).source == "shipped"
+
+
+def test_an_interrupted_run_is_continued(trained, monkeypatch, empty_home):
+    config = trained.config
+    fit = training.fit
+
+    def interrupted(*arguments, **options):
+        fit(*arguments, **options, stop_after=2)
+        raise KeyboardInterrupt("stopped")
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.load_or_train(config)
+    state = empty_home / "states" / config.name
+    assert checkpoints.newest(state).name == "state-00000002"
+    monkeypatch.setattr(training, "fit", fit)
+    run = runs.load_or_train(config)
+    assert same_figures(run, trained) and not state.exists()
+    assert run.weights.read_bytes() == trained.weights.read_bytes()
+
+
+def test_a_kill_after_the_last_step_only_repeats_the_evaluation(trained, monkeypatch):
+    evaluate = training.evaluate
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runs.load_or_train(trained.config)
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    run = runs.load_or_train(trained.config)
+    assert run.history.seconds > 0 and same_figures(run, trained)
+
+
+def change(path, edit):
+    found = json.loads(path.read_text())
+    edit(found)
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        (lambda f: f["config"].update(width=32), r"another configuration \(width\)"),
+        (lambda f: f["config"]["recipe"].update(lr=1.0), r"another configuration \(recipe\)"),
+        (lambda f: f["config"].update(widths=1), "not a whole run of this version"),
+        (lambda f: f["config"].pop("data"), "not a whole run of this version"),
+        (lambda f: f.pop("metrics"), "not a whole run of this version"),
+        (lambda f: f["weights"].update(sha256="0"), "missing or not what .* was made with"),
+        (lambda f: f["weights"].update(file="none"), "missing or not what .* was made with"),
+    ],
+)
+def test_a_run_that_does_not_match_is_refused_with_the_remedy(trained, tmp_path, edit, message):
+    path = copy_of(trained, tmp_path / "shipped")
+    change(path, edit)
+    with pytest.raises(ValueError, match=f"{message}.*: delete it and train the run anew"):
+        runs.load_or_train(trained.config)
+
+
+def test_cut_files_are_refused(trained, tmp_path):
+    path = copy_of(trained, tmp_path / "shipped")
+    weights = path.with_suffix(".safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="missing or not what"):
+        runs.load_or_train(trained.config)
+    weights.write_bytes(whole)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="not a whole run"):
+        runs.load_or_train(trained.config)
+
+
+def test_a_run_of_figures_alone_says_how_to_get_the_weights(tmp_path, empty_home):
+    config = runs.streets(seed=1)
+    made = runs.train(config, tmp_path / "shipped" / f"{config.name}.json", keep=False)
+    assert [p.suffix for p in (tmp_path / "shipped").iterdir()] == [".json"]
+    run = runs.load_or_train(config)
+    assert run.source == "shipped" and same_figures(run, made)
+    with pytest.raises(FileNotFoundError, match=r"figures alone.*retrain=True"):
+        run.model()
+    again = runs.load_or_train(config, retrain=True)
+    assert same_figures(again, made) and not again.model().training
+    assert runs.load_or_train(config).source == "own"
+
+
+def test_nothing_is_printed(capfd):
+    runs.load_or_train(runs.streets(control=True))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_figures_are_stored_to_the_last_digit(trained):
+    path = trained.weights.with_suffix(".json")
+    stored = json.loads(path.read_text())["metrics"]
+    assert stored["miou"] == trained.metrics.miou
+    present = [v for v in stored["iou"] if v is not None]
+    assert math.fsum(present) / len(present) == trained.metrics.miou
+
+
+def test_a_stored_run_names_no_place_of_the_machine(trained):
+    text = trained.weights.with_suffix(".json").read_text()
+    assert str(trained.weights.parent) not in text and "home" not in text
+
+
+def test_camvid_budgets_shrink_to_a_proof():
+    smoke, quick, full = (runs.camvid(budget=b) for b in ("smoke", "quick", "full"))
+    assert smoke.recipe["steps"] < quick.recipe["steps"] < full.recipe["steps"]
+    assert smoke.images == 8 and quick.images is None and quick.split == "test"
+    assert quick.auxiliary and quick.recipe["optimiser"] == "sgd"
+
+
+def test_the_shipped_list_has_what_the_lessons_compare():
+    names = [config.name for config in runs.shipped()]
+    assert len(set(names)) == len(names)
+    wanted = [runs.streets(control=True, budget="quick"), runs.streets(budget="quick")]
+    wanted += [runs.streets(knobs={k: 1}, budget="quick") for k in runs.KNOBS]
+    wanted += [
+        runs.streets(context, seed=seed, budget="quick")
+        for context in ("non_local", "squeeze_excite")
+        for seed in range(3)
+    ]
+    assert {config.name for config in wanted} <= set(names)
+    assert all(config.budget == "quick" for config in runs.shipped())

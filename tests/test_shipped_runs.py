@@ -1,0 +1,45 @@
+"""The runs that come with the lessons: all there, small, and what their code still computes."""
+
+from pathlib import Path
+
+import pytest
+
+from contextlab import runs, training
+
+FOLDER = Path(__file__).parents[1] / runs.SHIPPED
+
+
+def read(config: runs.Config) -> runs.Run:
+    path = FOLDER / f"{config.name}.json"
+    assert path.is_file(), f"{config.name} is missing: python -m contextlab runs"
+    return runs.read(path, config, source="shipped")
+
+
+def test_nothing_lies_there_that_no_lesson_shows():
+    known = {config.name for config in runs.shipped()}
+    assert {path.stem for path in FOLDER.iterdir()} <= known
+
+
+def test_they_are_small():
+    sizes = [path.stat().st_size for path in FOLDER.iterdir()]
+    assert max(sizes) < 1_000_000 and sum(sizes) < 12_000_000
+
+
+@pytest.mark.parametrize("config", runs.shipped(), ids=lambda config: config.name)
+def test_a_run_is_whole(config):
+    run = read(config)
+    assert run.history.finished and run.metrics.images == config.images
+    assert 0.5 < run.metrics.miou < 1 and run.history.loss[-1] < run.history.loss[0] / 4
+    assert (run.weights is not None) == (config.seed == 0)
+
+
+@pytest.mark.parametrize(
+    "config", [c for c in runs.shipped() if c.seed == 0], ids=lambda config: config.name
+)
+def test_its_weights_still_score_what_it_says(config):
+    run = read(config)
+    images = run.spot_check["images"]
+    found = training.evaluate(run.model(), runs.build_data(config), limit=images)
+    # another machine rounds otherwise, which may turn a few pixels; another network turns many
+    assert found.miou == pytest.approx(run.spot_check["miou"], abs=2e-3)
+    assert found.pixel_accuracy == pytest.approx(run.spot_check["pixel_accuracy"], abs=5e-4)
