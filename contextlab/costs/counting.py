@@ -22,7 +22,12 @@ from torch._subclasses.fake_tensor import (
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    flop_registry,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from .published import VECTOR_PRODUCTS, LayerRules
 
@@ -142,7 +147,7 @@ def count(
 
 
 def _watch(module: Callable, inputs: tuple, convention: str, *, fake: bool) -> tuple:
-    flops = FlopCounterMode(display=False, custom_mapping=_vector_products())
+    flops = FlopCounterMode(display=False, custom_mapping=_formulas())
     seen = LayerRules(module) if convention == "published" else _Writes()
     if not fake:
         with flops, seen:
@@ -224,10 +229,17 @@ def _kind(operator: object) -> str:
     return "convolution" if "conv" in name else _NAMES.get(name, name)
 
 
-def _vector_products() -> dict:
-    """FLOPs of the matrix-vector and vector-vector products, which torch counts as 0."""
+def _formulas() -> dict:
+    """FLOPs of the operators that torch counts as 0, in all or in its older versions."""
 
-    def formula(position: int) -> Callable:
+    def product(position: int) -> Callable:
         return lambda *shapes, **_: 2 * math.prod(shapes[position])
 
-    return {packet: formula(position) for packet, position in VECTOR_PRODUCTS.items()}
+    mapping = {packet: product(position) for packet, position in VECTOR_PRODUCTS.items()}
+    # torch knows fused attention on a CPU from 2.10 on
+    forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    if forward not in flop_registry:
+        mapping[forward] = lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+        mapping[backward] = lambda out, q, k, v, *_, **__: sdpa_backward_flop_count(out, q, k, v)
+    return mapping

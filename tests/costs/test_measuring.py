@@ -39,11 +39,9 @@ def test_fused_attention_does_not_hold_the_affinity():
 def test_the_backward_pass_is_part_of_the_call():
     x = torch.zeros(256, 1024, requires_grad=True)
 
-    def step():
-        x.grad = None
-        x.sin().sin().sum().backward()
-
-    assert measure(step, repeats=1).peak_bytes >= 3 * MIB
+    # the inner sine is kept for the backward pass, which makes a cosine and a product
+    peak = measure(lambda: torch.autograd.grad(x.sin().sin().sum(), x), repeats=1).peak_bytes
+    assert peak >= 3 * MIB
 
 
 def test_seconds_are_a_median_with_its_spread():

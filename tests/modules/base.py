@@ -89,6 +89,9 @@ class ModuleTests:
     #: patterns with which wrong inputs must be refused, and those inputs
     refused_inputs: tuple = ()
 
+    #: pools its map, so that its cost depends on the parity of h and w
+    pools = False
+
     def build(self, **options) -> nn.Module:
         torch.manual_seed(0)
         return self.module(*self.arguments, **(self.options | options))
@@ -213,6 +216,8 @@ class ModuleTests:
         return None
 
     def test_exports(self):
+        if self.pools and torch.__version__ < "2.10":
+            pytest.skip("before 2.10, torch exports a pooled map for sizes of one parity only")
         module = randomise(self.build()).eval()
         program = torch.export.export(module, self.inputs(), dynamic_shapes=self.dynamic_shapes())
         sizes = [(5, 6), (8, 3), (9, 9)] if self.dynamic_shapes() else [(5, 6)]

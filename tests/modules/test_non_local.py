@@ -96,12 +96,14 @@ class TestSharedValue(NonLocalTests):
 
 class TestSubsampled(NonLocalTests):
     options = FORMS["subsample"]
+    pools = True
     permutation_equivariant = False
     costs = ((512, 96, 526_592, 9216 * 4 * 512 * 256 + 2 * 9216 * 2304 * 256),)
 
 
 class TestSubsampledConcatenation(NonLocalTests):
     options = FORMS["subsampled concatenation"]
+    pools = True
     permutation_equivariant = False
     dead = frozenset()
     costs = ((64, 39, 4 * 64 * 32 + 5 * 32 + 3 * 64, 1521 * (4 * 64 * 32 + 32) + 400 * 32),)
