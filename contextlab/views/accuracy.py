@@ -62,7 +62,9 @@ def demand_bars(
                 axes.plot(spots, values, ".", color=INK, markersize=4)
             if len(table) <= 4:
                 top = max(values) + 1.3
-                axes.text(x, top, f"{mean:.0f}", ha="center", va="bottom", fontsize=9)
+                box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}  # over the bounds
+                style = {"ha": "center", "va": "bottom", "fontsize": 9, "zorder": 5, "bbox": box}
+                axes.text(x, top, f"{mean:.0f}", **style)
     handles = [Patch(facecolor=series(i), label=name) for i, name in enumerate(table)]
     for i, (name, shares) in enumerate((bounds or {}).items()):
         style = {

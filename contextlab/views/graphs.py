@@ -243,9 +243,10 @@ def smoothing_figure(
     rows = -(-len(states) // columns)
     figure = new_figure(rows * (9 / columns * signal.shape[0] / signal.shape[1] + 0.28))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    power = rule if " " not in rule else f"({rule})"
+    name = "A" if rule == "A" else "(I − A)"
     for axes, (n, state) in zip(panels, states.items()):
-        draw_signal(axes, state, f"{power}$^{{{n}}}$ X" if n else "X")
+        power = f"$^{{{n}}}$" if n > 1 else ""
+        draw_signal(axes, state, f"{name}{power} X" if n else "X")
     for axes in panels[len(states) :]:
         axes.axis("off")
     return figure, {n: float(s.std()) for n, s in states.items()}

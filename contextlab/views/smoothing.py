@@ -104,7 +104,7 @@ def decay_figure(
         label = f"{name}: λ₂ = {rate:.3f}"
         mark = {"marker": MARKERS[i % len(MARKERS)], "markersize": 5, "markevery": 2}
         axes.plot(steps, values, color=colour, linewidth=1.7, label=label, **mark)
-        if rate > 0:
+        if rate > 1e-3 and values[-1] > 0:  # else it is over after one step
             line = values[-1] * rate ** (steps - steps[-1])
             axes.plot(steps, line, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
     axes.set_yscale("log")
@@ -138,7 +138,7 @@ def reach_figure(
     if set(fields) != set(sizes):
         raise ValueError(f"expected sizes for {list(fields)}, got {list(sizes)}")
     numbers = {}
-    figure = new_figure(9.0 / len(fields) + 0.2)
+    figure = new_figure(9.0 / len(fields) + 0.5)
     half = 0.58 * max(max(size) for size in sizes.values())
     for axes, (name, field) in zip(np.atleast_1d(figure.subplots(1, len(fields))), fields.items()):
         f = np.asarray(field, float)
@@ -147,7 +147,7 @@ def reach_figure(
         y, x = (float((f * axis).sum()) for axis in (rows, columns))
         numbers[name] = float((f * np.hypot(rows - y, columns - x)).sum())
         height, width = sizes[name]
-        title = f"{name}: can see {width}, does {numbers[name]:.1f} on average"
+        title = f"{name}\ncan see {width}; mean distance {numbers[name]:.1f}"
         # the root shows the tails, which a linear scale would leave black
         picture(axes, np.sqrt(f / f.max()), title, cmap=HEAT, vmin=0, vmax=1)
         axes.set_xlim(x - half, x + half)
