@@ -177,6 +177,13 @@ def receptive_field(layers):
 SEES = """
 def sees(cue, r):
     maps = rearrange(cue.float(), "b h w -> b 1 h w")
+    found = F.max_pool2d(maps, (1, r), stride=1, padding=(0, r // 2))
+    found = F.max_pool2d(found, (r, 1), stride=1, padding=(r // 2, 0))
+    return rearrange(found, "b 1 h w -> b h w") > 0
+"""
+SEES_AT_ONCE = """
+def sees(cue, r):
+    maps = rearrange(cue.float(), "b h w -> b 1 h w")
     found = F.max_pool2d(maps, r, stride=1, padding=r // 2)
     return rearrange(found, "b 1 h w -> b h w") > 0
 """
@@ -261,17 +268,21 @@ EXERCISES = [
         hint="""
         "Is there at least one" is a maximum over the window. `F.max_pool2d` takes a maximum over
         windows; it wants floats of shape `b c h w`. With which stride and padding does every pixel
-        get its own centred window?
+        get its own centred window? Faster: first the maximum along rows, window `(1, r)`, then of
+        these along columns, window `(r, 1)`.
         """,
         wrong=(
             WrongAnswer(
-                SEES.replace(", r, stride=1, padding=r // 2", ", 2 * r + 1, stride=1, padding=r"),
+                SEES_AT_ONCE.replace(
+                    ", r, stride=1, padding=r // 2", ", 2 * r + 1, stride=1, padding=r"
+                ),
                 "not its radius",
             ),
-            WrongAnswer(SEES.replace(", padding=r // 2", ""), "pad by r // 2|stopped with"),
-            WrongAnswer(SEES.replace("r, stride=1", "r, stride=r"), "pad by r // 2"),
+            WrongAnswer(SEES_AT_ONCE.replace(", padding=r // 2", ""), "pad by r // 2|stopped with"),
+            WrongAnswer(SEES_AT_ONCE.replace("r, stride=1", "r, stride=r"), "pad by r // 2"),
             WrongAnswer(
-                SEES.replace("F.max_pool2d(maps", "-F.max_pool2d(-maps"), "need not fill the window"
+                SEES_AT_ONCE.replace("F.max_pool2d(maps", "-F.max_pool2d(-maps"),
+                "need not fill the window",
             ),
         ),
     ),

@@ -97,18 +97,23 @@ def window_figure(
     """
     figure = new_figure(3.6)
     axes = figure.subplots()
-    numbers = {}
-    ends = []
-    for i, (name, values) in enumerate(shares.items()):
-        if len(values) != len(windows):
-            raise ValueError(f"expected {len(windows)} shares for {name}, got {len(values)}")
+    numbers: dict[str, int | None] = {}
+    ends: dict[int, list[str]] = {}  # lines that lie on each other share a label
+    lines = [[100 * v for v in values] for values in shares.values()]
+    for i, (name, line) in enumerate(zip(shares, lines)):
+        if len(line) != len(windows):
+            raise ValueError(f"expected {len(windows)} shares for {name}, got {len(line)}")
+        first = next(k for k in range(i + 1) if np.allclose(lines[k], line, rtol=0, atol=1))
+        ends.setdefault(first, []).append(name)
         style = {"color": series(i), "marker": MARKERS[i % len(MARKERS)], "markersize": 5.5}
-        axes.plot(windows, [100 * v for v in values], linewidth=1.7, **style)
-        ends.append((100 * values[-1], name, series(i)))
-        numbers[name] = next((w for w, v in zip(windows, values) if v > 0.99), None)
-    for (_, name, colour), y in zip(sorted(ends), _apart([v for v, *_ in sorted(ends)])):
+        style["linestyle"] = "-" if first == i else (0, (3, 3))
+        axes.plot(windows, line, linewidth=1.9, **style)
+        numbers[name] = next((w for w, v in zip(windows, line) if v > 99), None)
+    order = sorted(ends, key=lambda k: lines[k][-1])
+    for k, y in zip(order, _apart([lines[k][-1] for k in order])):
         place = {"xytext": (10, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(name, (windows[-1], y), color=colour, fontweight="bold", **place)
+        names = " and ".join(ends[k])
+        axes.annotate(names, (windows[-1], y), color=INK, fontweight="bold", **place)
     for name, at in (marks or {}).items():
         axes.axvline(at, color=QUIET, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
         axes.annotate(name, (at, 103), color=INK, ha="center", fontsize=9, annotation_clip=False)
@@ -166,10 +171,9 @@ def _frame(axes, marked: np.ndarray) -> None:
         axes.contour(marked.astype(float), levels=[0.5], colors=INK, linewidths=1.3)
 
 
-def _apart(values: Sequence[float], least: float = 7.0) -> list[float]:
+def _apart(values: Sequence[float], least: float = 5.5) -> list[float]:
     """Growing heights for labels, each at least so far above the one before."""
     placed: list[float] = []
     for value in values:
         placed.append(max(value, placed[-1] + least) if placed else value)
-    over = max(placed[-1] - 103, 0)
-    return [v - over if v > values[i] or over else v for i, v in enumerate(placed)]
+    return placed

@@ -28,11 +28,25 @@ class Trial:
 # without one.
 TRIALS: tuple[Trial, ...] = (
     Trial(
+        "00",
+        "the knobs of the streets",
+        ".widget-slider .noUi-handle >> nth=0",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
         "01",
         "receptive fields by kernel, depth and dilation",
         ".widget-slider .noUi-handle >> nth=1",
         ".contextlab-picture",
         ("ArrowRight",),
+    ),
+    Trial(
+        "02",
+        "an image, some steps of smoothing",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowRight", "ArrowRight", "ArrowRight"),
     ),
     Trial(
         "03",
