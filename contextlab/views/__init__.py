@@ -9,12 +9,14 @@ from __future__ import annotations
 from .accuracy import demand_bars, miou_ruler
 from .affinity import Asker, affinity_figure, asked
 from .course_map import course_map, course_rows, course_table
+from .cues import cue_figure
 from .curves import cost_curves, training_curves
 from .everyone import cue_shares, everyone_figure
 from .fields import cone_figure, growth_figure, receptive_field_figure
 from .figures import new_figure, png, show, styled
 from .graphs import graph_figure, grid_figure, path_figure, propagate, smoothing_figure
 from .method_figure import method_figure
+from .overlap import overlap_figure
 from .overlay import gallery, scene
 from .patches import chain_figure, patch_figure, window_figure
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
@@ -39,6 +41,7 @@ __all__ = [
     "course_map",
     "course_rows",
     "course_table",
+    "cue_figure",
     "cue_shares",
     "decay_figure",
     "demand_bars",
@@ -53,6 +56,7 @@ __all__ = [
     "method_figure",
     "miou_ruler",
     "new_figure",
+    "overlap_figure",
     "patch_figure",
     "path_figure",
     "png",
