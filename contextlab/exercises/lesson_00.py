@@ -272,7 +272,6 @@ EXERCISES = [
         """,
         stub="""
         def pixel_loss(logits, labels, ignore_index=255):
-            valid = labels != ignore_index
             return ...
         """,
         solution=PIXEL_LOSS,
@@ -312,7 +311,6 @@ EXERCISES = [
         """,
         stub="""
         def confusion_matrix(labels, prediction, classes, ignore_index=255):
-            valid = labels != ignore_index
             return ...
         """,
         solution=CONFUSION_MATRIX,
@@ -355,7 +353,6 @@ EXERCISES = [
         """,
         stub="""
         def iou(confusion):
-            right = confusion.diagonal()
             return ...
         """,
         solution=IOU,
