@@ -303,7 +303,8 @@ def _mosaic_style(image: Tensor, shape: tuple[int, int]) -> str:
         f"grid-template-columns:repeat({shape[1]},1fr)}}",
         ".mosaic button.widget-toggle-button{width:auto;min-width:0;height:auto;aspect-ratio:1;"
         "margin:0;padding:0;border:0;font-size:0;box-shadow:none}",
-        ".mosaic button.mod-active{outline:2px solid white;box-shadow:0 0 0 4px black;"
+        ".mosaic button.mod-active{outline:2px solid white!important;"
+        "box-shadow:0 0 0 4px black!important;"
         "position:relative;z-index:1}",
     ]
     for i, (red, green, blue) in enumerate(cells, 1):
