@@ -426,7 +426,7 @@ QUIZ = [
     ),
     Question(
         "An untrained network has 13 classes and knows nothing. About what loss do you expect?",
-        ("0", "ln 13 = 2.56", "1 / 13 = 0.08"),
+        ("0", "log 13 = 2.56", "1 / 13 = 0.08"),
         1,
         "It gives each class about $1/13$, and $-\\log \\frac{1}{13} = \\log 13$. A first loss far "
         "from this is a sign of a mistake.",
