@@ -14,7 +14,7 @@ def test_two_answers_add_up(streets, readable):
     figure, numbers = views.two_answers_figure(image, (20, 30), (9, 11), steps=2)
     assert 0 < numbers["A"] < numbers["X"] and numbers["I - A"] > 0
     readable(figure)
-    flat, numbers = views.two_answers_figure(torch.ones(3, 15, 18), (1, 1))
+    _, numbers = views.two_answers_figure(torch.ones(3, 15, 18), (1, 1))
     assert numbers["I - A"] == pytest.approx(0, abs=1e-6)
     with pytest.raises(ValueError, match="inside"):
         views.two_answers_figure(image, (60, 0))
