@@ -296,10 +296,7 @@ EXERCISES = [
         """,
         stub="""
         def receptive_field(layers):
-            size, jump = 1, 1
-            for kernel, stride, dilation in layers:
-                ...  # first the size, then the jump
-            return ...
+            return ...  # a loop over the layers, with a size and a jump
         """,
         solution=RECEPTIVE_FIELD,
         check=_check_receptive_field,
