@@ -256,7 +256,7 @@ def test_camvid_budgets_shrink_to_a_proof():
     smoke, quick, full = (runs.camvid(budget=b) for b in ("smoke", "quick", "full"))
     assert smoke.recipe["steps"] < quick.recipe["steps"] < full.recipe["steps"]
     assert smoke.images == 8 and quick.images is None and quick.split == "test"
-    assert quick.auxiliary and quick.recipe["optimiser"] == "sgd"
+    assert quick.auxiliary and quick.recipe["optimiser"] == "adamw"
 
 
 def test_the_shipped_list_has_what_the_lessons_compare():

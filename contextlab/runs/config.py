@@ -16,7 +16,7 @@ COURSE_OPTIONS = {"non_local": {"scale": True}, "squeeze_excite": {"reduction": 
 # steps, batch and crop by budget
 CAMVID = {
     "smoke": (2, 2, (96, 128)),
-    "quick": (300, 8, (240, 320)),
+    "quick": (400, 8, (240, 320)),
     "full": (12000, 16, (360, 480)),
 }
 
@@ -171,9 +171,9 @@ def camvid(
     recipe = training.Recipe(
         steps=steps,
         batch=batch,
-        optimiser="sgd",
-        lr=0.01,
-        weight_decay=5e-4,
+        optimiser="adamw",
+        lr=3e-4,
+        weight_decay=1e-2,
         warmup=20,
         head_factor=10.0,
         scale=(0.5, 1.5),
