@@ -381,7 +381,8 @@ EXERCISES = [
         prompt="""
         The laziest network of all gives one answer everywhere: the most frequent class. Write
         `always_the_same(counts)`. `counts` holds the number of pixels of every class (some may be
-        0). Return two numbers: its pixel accuracy, and its mIoU over the classes that occur.
+        0). Return two numbers, as floats or tensors of one element: its pixel accuracy, and its
+        mIoU over the classes that occur.
 
         No confusion matrix is needed. Think: what is the union of the class that it answers?
         """,
