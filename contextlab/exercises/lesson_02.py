@@ -500,7 +500,8 @@ QUIZ = [
         "the eigenvalue $-1$.",
     ),
     Question(
-        "You smooth a connected graph with features $X$ for very many steps. What is left?",
+        "You replace every node of a connected graph by the mean of its neighbourhood, itself "
+        "included, very many times. What is left?",
         (
             "the features, a little blurred",
             "one mean, the same at every node",
