@@ -397,6 +397,7 @@ EXERCISES = [
         How many multiply-accumulates (MACs) does a non-local block need for one image? The map
         has $n$ pixels and $c$ channels, $\\theta$, $\\phi$, $g$ are $d$ wide, and `keys` pixels
         answer (all $n$, or fewer when $\\phi$ and $g$ are pooled after their convolution).
+        Biases, norm and soft-max are not counted.
         """,
         stub="""
         def non_local_macs(c, d, n, keys):
@@ -445,7 +446,8 @@ EXERCISES = [
         prompt="""
         Write the loop for one pixel that asks: `scores` has $n$ numbers, `values` is `n d`, and
         `block` is how many pixels answer at a time. Return
-        $\\sum_j \\mathrm{softmax}(s)_j\\, v_j$. Never make a tensor of all $n$ pixels.
+        $\\sum_j \\mathrm{softmax}(s)_j\\, v_j$. Never make another tensor of
+        all $n$ pixels.
         """,
         stub="""
         def online_softmax(scores, values, block):
