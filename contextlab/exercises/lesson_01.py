@@ -413,16 +413,17 @@ EXERCISES = [
 
 QUIZ = [
     Question(
-        "Two pixels of different class have the same 35 x 35 patch, pixel by pixel. What does an "
-        "FCN whose receptive field is 35 x 35 answer?",
+        "An FCN of stride 4 reads a 35 x 35 window for each pixel. Two pixels of different class, "
+        "at the same place of the stride-4 grid and far from the border, have equal windows. What "
+        "does it answer?",
         (
             "the same for both",
             "the right class for both, if it is trained long enough",
             "it depends on the seed of the training",
         ),
         0,
-        "The answer is a function of the patch. Equal patches give equal answers, whatever the "
-        "weights are.",
+        "The answer is a function of the window and of the place on the grid. Both are equal, so "
+        "the answers are, whatever the weights are.",
     ),
     Question(
         "A demand has 3 classes, and 40 % of its pixels have the cue in their patch. What is the "
