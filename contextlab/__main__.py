@@ -175,7 +175,7 @@ def _runs(options: argparse.Namespace) -> None:
             _say(f"{number:2}/{len(wanted)} missing  {config.name}")
             continue
         else:
-            keep = config.seed == 0
+            keep = runs.keeps_weights(config)
             run = runs.train(config, path, keep=keep, progress=options.progress)
             how = f"{run.history.seconds:.0f} s"
         _say(

@@ -18,7 +18,7 @@ import torch
 from contextlab import training
 from contextlab.home import home
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import KNOBS, Config, camvid, shipped, streets
+from contextlab.runs.config import KNOBS, Config, camvid, keeps_weights, shipped, streets
 from contextlab.runs.store import Run, read, write
 from contextlab.training import checkpoints
 
@@ -29,6 +29,7 @@ __all__ = [
     "build_data",
     "build_network",
     "camvid",
+    "keeps_weights",
     "load_or_train",
     "machine",
     "read",
