@@ -6,13 +6,17 @@ One file a method; ``context`` builds a module by name and ``catalogue`` lists t
 
 from ._registry import Entry, catalogue, context
 from .asymmetric_non_local import AsymmetricFusion, AsymmetricNonLocal
+from .cbam import CBAM
 from .compact_non_local import CompactNonLocal
 from .convnext import ConvNeXtMixer
+from .coordinate_attention import CoordinateAttention
 from .criss_cross import CrissCross
 from .double_attention import DoubleAttention
 from .dual_attention import ChannelAttention, DualAttention, PositionAttention
 from .em_attention import EMAttention
 from .encoding import Encoding
+from .gather_excite import GatherExcite
+from .gcnet import GlobalContext
 from .glore import GloRe
 from .graph_conv import (
     GraphConv,
@@ -25,23 +29,39 @@ from .graph_conv import (
 from .hamburger import Hamburger
 from .inceptionnext import InceptionNeXtMixer
 from .non_local import NonLocal
+from .pooling import (
+    GlobalAverage,
+    GlobalBilinear,
+    GlobalHadamard,
+    average_pool,
+    bilinear_pool,
+    hadamard_pool,
+)
 from .self_attention import TokenAttention
 from .squeeze_excite import SqueezeExcite
 from .squeeze_reasoning import SqueezeReasoning
+from .strip_pooling import StripPooling
 
 __all__ = [
+    "CBAM",
     "AsymmetricFusion",
     "AsymmetricNonLocal",
     "ChannelAttention",
     "CompactNonLocal",
     "ConvNeXtMixer",
+    "CoordinateAttention",
     "CrissCross",
     "DoubleAttention",
     "DualAttention",
     "EMAttention",
     "Encoding",
     "Entry",
+    "GatherExcite",
     "GloRe",
+    "GlobalAverage",
+    "GlobalBilinear",
+    "GlobalContext",
+    "GlobalHadamard",
     "GraphConv",
     "GridGraphConv",
     "Hamburger",
@@ -51,10 +71,14 @@ __all__ = [
     "PositionAttention",
     "SqueezeExcite",
     "SqueezeReasoning",
+    "StripPooling",
     "TokenAttention",
+    "average_pool",
+    "bilinear_pool",
     "catalogue",
     "context",
     "grid_adjacency",
+    "hadamard_pool",
     "laplacian_smoothing",
     "normalised_adjacency",
 ]
