@@ -23,7 +23,15 @@ except ImportError:
         """A tensor of integers."""
 
 
-__all__ = ["Float", "Int", "check_choice", "check_map", "check_positive", "check_splits"]
+__all__ = [
+    "Float",
+    "Int",
+    "check_choice",
+    "check_map",
+    "check_positive",
+    "check_query",
+    "check_splits",
+]
 
 
 def check_map(module, x: Tensor, channels: int) -> None:
@@ -53,3 +61,11 @@ def check_splits(**sizes: int) -> None:
     (whole, n), (parts, k) = sizes.items()
     if n % k:
         raise ValueError(f"expected {parts} to divide {whole}, got {parts}={k} and {whole}={n}")
+
+
+def check_query(query: tuple[int, int], h: int, w: int) -> tuple[int, int]:
+    """Refuse a pixel outside the map; return its row and column."""
+    row, column = query
+    if not (0 <= row < h and 0 <= column < w):
+        raise ValueError(f"expected query inside {h} x {w}, got row {row}, column {column}")
+    return row, column
