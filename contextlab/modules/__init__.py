@@ -5,6 +5,7 @@ One file a method; ``context`` builds a module by name and ``catalogue`` lists t
 """
 
 from ._registry import Entry, catalogue, context
+from .aspp import ASPP
 from .asymmetric_non_local import AsymmetricFusion, AsymmetricNonLocal
 from .cbam import CBAM
 from .compact_non_local import CompactNonLocal
@@ -37,12 +38,14 @@ from .pooling import (
     bilinear_pool,
     hadamard_pool,
 )
+from .pyramid_pooling import PyramidPooling
 from .self_attention import TokenAttention
 from .squeeze_excite import SqueezeExcite
 from .squeeze_reasoning import SqueezeReasoning
 from .strip_pooling import StripPooling
 
 __all__ = [
+    "ASPP",
     "CBAM",
     "AsymmetricFusion",
     "AsymmetricNonLocal",
@@ -69,6 +72,7 @@ __all__ = [
     "LearnedGraphConv",
     "NonLocal",
     "PositionAttention",
+    "PyramidPooling",
     "SqueezeExcite",
     "SqueezeReasoning",
     "StripPooling",
