@@ -12,11 +12,13 @@ import os
 from . import bounds
 from ._contract import IGNORE_INDEX, SegmentationDataset, check
 from .camvid import CamVid
+from .second_order import SecondOrderStreets
 from .streets import Streets
 
 __all__ = [
     "IGNORE_INDEX",
     "CamVid",
+    "SecondOrderStreets",
     "SegmentationDataset",
     "Streets",
     "bounds",
