@@ -14,7 +14,7 @@ from ._shapes import Float, check_choice, check_map, check_positive
 
 
 def assignment(
-    x: Float[Tensor, "b c n"], codewords: Float[Tensor, "k c"], smoothing: Float[Tensor, "k"]
+    x: Float[Tensor, "b c n"], codewords: Float[Tensor, "k c"], smoothing: Float[Tensor, " k"]
 ) -> Float[Tensor, "b n k"]:
     """e_nk = softmax_k(-s_k ‖x_n - d_k‖²), without the b n k c tensor of the differences."""
     square = reduce(x * x, "b c n -> b n 1", "sum") + reduce(codewords**2, "k c -> k", "sum")
