@@ -273,18 +273,10 @@ def _override(config: Config, overrides: dict) -> Config:
     return replace(config, **overrides)
 
 
-def shipped() -> list[Config]:
-    """The runs that the lessons show, the most needed first.
-
-    All are made at ``quick``. `keeps_weights` says which are shipped with weights; the others,
-    which show the spread over seeds or stand in a table, with their figures alone.
-
-    Returns:
-        Configurations for `load_or_train`.
-    """
+def _with_weights() -> list[Config]:
+    """Seed 0 of what the lessons look into."""
     quick = {"budget": "quick"}
-    compared = (None, "non_local", "squeeze_excite")
-    found = [streets(context, **quick) for context in compared]
+    found = [streets(context, **quick) for context in (None, "non_local", "squeeze_excite")]
     found += [streets(control=True, **quick)]
     found += [streets(knobs={knob: 1.0}, **quick) for knob in KNOBS]
     # the same parameters, spread wider: 63 pixels instead of 31
@@ -293,11 +285,40 @@ def shipped() -> list[Config]:
     # four steps along the pixel grid reach 63 pixels too, but only by averaging
     found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
     found += [streets("non_local", control=True, **quick)]
-    found += [streets(context, seed=seed, **quick) for seed in (1, 2) for context in compared]
-    found += [streets(context, seed=seed, **quick) for seed in (0, 1, 2) for context in FAMILY]
-    return found
+    return found + [streets(context, **quick) for context in LOOKED_INTO]
+
+
+def _figures_alone() -> list[Config]:
+    """The rest of the family, the spread over seeds, and what single questions ask for."""
+
+    def run(context: str | None, seed: int = 0, **overrides) -> Config:
+        return streets(context, seed=seed, budget="quick", **overrides)
+
+    def other(context: str, seed: int = 0, **options) -> Config:
+        kept = COURSE_OPTIONS.get(context, {})
+        return run(context, seed, context_options={**kept, **options})
+
+    found = [run(context) for context in FAMILY if context not in LOOKED_INTO]
+    for seed in (1, 2):
+        found += [run(context, seed) for context in (None, "non_local", "squeeze_excite", *FAMILY)]
+        found += [other("graph_conv", seed, steps=4)]
+    for seed in (0, 1, 2):
+        # is it the gate, or the bottleneck, that loses something?
+        found += [other("gcnet", seed, fuse="scale"), other("squeeze_excite", seed, reduction=1)]
+    found += [other("aspp", image_pool=False), other("aspp", rates=[12, 24, 36])]
+    found += [run("aspp", control=True), other("criss_cross", recurrence=1)]
+    return found + [other("ocnet", form="pyramid")]
+
+
+def shipped() -> list[Config]:
+    """The runs that the lessons show, all made at ``quick``; those that keep their weights first.
+
+    Returns:
+        Configurations for `load_or_train`.
+    """
+    return _with_weights() + _figures_alone()
 
 
 def keeps_weights(config: Config) -> bool:
-    """Whether a shipped run comes with its weights: seed 0 of what a lesson looks into."""
-    return config.seed == 0 and (config.context not in FAMILY or config.context in LOOKED_INTO)
+    """Whether a shipped run comes with its weights; of most the figures are enough."""
+    return config in _with_weights()
