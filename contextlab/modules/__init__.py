@@ -12,6 +12,7 @@ from .compact_non_local import CompactNonLocal
 from .convnext import ConvNeXtMixer
 from .coordinate_attention import CoordinateAttention
 from .criss_cross import CrissCross
+from .dense_aspp import DenseASPP
 from .double_attention import DoubleAttention
 from .dual_attention import ChannelAttention, DualAttention, PositionAttention
 from .em_attention import EMAttention
@@ -54,6 +55,7 @@ __all__ = [
     "ConvNeXtMixer",
     "CoordinateAttention",
     "CrissCross",
+    "DenseASPP",
     "DoubleAttention",
     "DualAttention",
     "EMAttention",
