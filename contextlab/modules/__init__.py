@@ -31,6 +31,7 @@ from .graph_conv import (
 from .hamburger import Hamburger
 from .inceptionnext import InceptionNeXtMixer
 from .non_local import NonLocal
+from .ocnet import ObjectContext
 from .pooling import (
     GlobalAverage,
     GlobalBilinear,
@@ -73,6 +74,7 @@ __all__ = [
     "InceptionNeXtMixer",
     "LearnedGraphConv",
     "NonLocal",
+    "ObjectContext",
     "PositionAttention",
     "PyramidPooling",
     "SqueezeExcite",
