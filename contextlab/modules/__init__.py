@@ -32,6 +32,7 @@ from .hamburger import Hamburger
 from .inceptionnext import InceptionNeXtMixer
 from .non_local import NonLocal
 from .ocnet import ObjectContext
+from .ocr import ObjectContextual
 from .pooling import (
     GlobalAverage,
     GlobalBilinear,
@@ -75,6 +76,7 @@ __all__ = [
     "LearnedGraphConv",
     "NonLocal",
     "ObjectContext",
+    "ObjectContextual",
     "PositionAttention",
     "PyramidPooling",
     "SqueezeExcite",
