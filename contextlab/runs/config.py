@@ -15,10 +15,12 @@ KNOBS = ("g", "l", "p", "c", "a")
 # would leave a gate four units to decide with, its eighth two or eight channels to compare.
 COURSE_OPTIONS = {
     "aspp": {"rates": [3, 6, 9], "width": 32},
+    "bilinear_pooling": {"reduction": 2},
     "cbam": {"reduction": 4},
     "criss_cross": {"reduction": 4, "scale": True},
     "dense_aspp": {"rates": [1, 2, 4, 6, 8]},
     "dual_attention": {"reduction": 4, "scale": True},
+    "gather_excite": {"reduction": 4},
     "gcnet": {"reduction": 4},
     "hamburger": {"rank": 16},
     "non_local": {"scale": True},
