@@ -27,37 +27,37 @@ def average_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
 
 
 def hadamard_pool(
-    b: Float[Tensor, "b c h w"], c: Float[Tensor, "b c h w"], *, over: str = "mean"
+    b: Float[Tensor, "b c h w"], c: Float[Tensor, "b c h w"], *, pool: str = "mean"
 ) -> Float[Tensor, "b c"]:
     """Second order, channel by channel: ``g = 1/N Σ_i b_i ∘ c_i``, bilinear pooling's diagonal.
 
     Args:
         b, c: two maps of one shape.
-        over: "mean", or "sum" without the 1/N; a sum grows with the map, and float16 ends at 65504.
+        pool: "mean", or "sum" without the 1/N; a sum grows with the map, and float16 ends at 65504.
 
     Example:
         >>> hadamard_pool(torch.randn(2, 64, 9, 7), torch.randn(2, 64, 9, 7)).shape
         torch.Size([2, 64])
     """
-    check_choice("over", over, SUMS)
-    return reduce(b * c, "b c h w -> b c", over)
+    check_choice("pool", pool, SUMS)
+    return reduce(b * c, "b c h w -> b c", pool)
 
 
 def bilinear_pool(
-    b: Float[Tensor, "b p h w"], c: Float[Tensor, "b q h w"], *, over: str = "mean"
+    b: Float[Tensor, "b p h w"], c: Float[Tensor, "b q h w"], *, pool: str = "mean"
 ) -> Float[Tensor, "b p q"]:
     """Second order, every channel with every other: ``G = 1/N Σ_i b_i c_iᵀ``.
 
     Args:
         b, c: two maps over the same pixels.
-        over: "mean", or "sum" without the 1/N.
+        pool: "mean", or "sum" without the 1/N.
 
     Example:
         >>> bilinear_pool(torch.randn(2, 8, 9, 7), torch.randn(2, 6, 9, 7)).shape
         torch.Size([2, 8, 6])
     """
-    check_choice("over", over, SUMS)
-    if over == "mean":
+    check_choice("pool", pool, SUMS)
+    if pool == "mean":
         root = (b.shape[2] * b.shape[3]) ** 0.5  # N taken half from each side stays inside float16
         b, c = b / root, c / root
     return einsum(b, c, "b p h w, b q h w -> b p q")
@@ -151,7 +151,7 @@ class GlobalHadamard(nn.Module):
     Args:
         channels: channels c of the map.
         reduction: b and c are p = c / reduction wide; must divide c.
-        over: "mean", or "sum" without the 1/N.
+        pool: "mean", or "sum" without the 1/N.
 
     Shape:
         ``b c h w`` to ``b c h w``, any h and w (in training, the norm needs b h w > 1).
@@ -169,23 +169,23 @@ class GlobalHadamard(nn.Module):
 
     Differs from the official code:
         Equation 4 and the code are a sum, which grows with the map: a network trained on crops
-        meets other numbers on whole images. The mean is our default, ``over="sum"`` the paper's.
+        meets other numbers on whole images. The mean is our default, ``pool="sum"`` the paper's.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 2, over: str = "mean"):
+    def __init__(self, channels: int, *, reduction: int = 2, pool: str = "mean"):
         super().__init__()
         check_positive(channels=channels, reduction=reduction)
         check_splits(channels=channels, reduction=reduction)
-        check_choice("over", over, SUMS)
+        check_choice("pool", pool, SUMS)
         p = channels // reduction
-        self.channels, self.over = channels, over
+        self.channels, self.pool = channels, pool
         self.b = nn.Conv2d(channels, p, 1, bias=False)
         self.c = nn.Conv2d(channels, p, 1, bias=False)
         self.fuse = _Concatenate(channels, p)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        return self.fuse(x, hadamard_pool(self.b(x), self.c(x), over=self.over))
+        return self.fuse(x, hadamard_pool(self.b(x), self.c(x), pool=self.pool))
 
 
 @register(
@@ -210,7 +210,7 @@ class GlobalBilinear(nn.Module):
     Args:
         channels: channels c of the map.
         reduction: b and c are p = c / reduction wide; must divide c.
-        over: "mean", or "sum" without the 1/N.
+        pool: "mean", or "sum" without the 1/N.
 
     Shape:
         ``b c h w`` to ``b c h w``, any h and w (in training, the norm needs b h w > 1).
@@ -228,21 +228,21 @@ class GlobalBilinear(nn.Module):
 
     Differs from the official code:
         Bilinear CNNs take c x c numbers of two networks and scale them by signed root and length;
-        we project to p first and leave the scale to the mean. ``over="sum"`` is equation 3.
+        we project to p first and leave the scale to the mean. ``pool="sum"`` is equation 3.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 8, over: str = "mean"):
+    def __init__(self, channels: int, *, reduction: int = 8, pool: str = "mean"):
         super().__init__()
         check_positive(channels=channels, reduction=reduction)
         check_splits(channels=channels, reduction=reduction)
-        check_choice("over", over, SUMS)
+        check_choice("pool", pool, SUMS)
         p = channels // reduction
-        self.channels, self.over = channels, over
+        self.channels, self.pool = channels, pool
         self.b = nn.Conv2d(channels, p, 1, bias=False)
         self.c = nn.Conv2d(channels, p, 1, bias=False)
         self.fuse = _Concatenate(channels, p * p)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        g = bilinear_pool(self.b(x), self.c(x), over=self.over)
+        g = bilinear_pool(self.b(x), self.c(x), pool=self.pool)
         return self.fuse(x, rearrange(g, "b p q -> b (p q)"))
