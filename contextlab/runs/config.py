@@ -17,9 +17,10 @@ COURSE_OPTIONS = {
     "aspp": {"rates": [3, 6, 9], "width": 32},
     "bilinear_pooling": {"reduction": 2},
     "cbam": {"reduction": 4},
+    "channel_attention": {"scale": True},
     "criss_cross": {"reduction": 4, "scale": True},
     "dense_aspp": {"rates": [1, 2, 4, 6, 8]},
-    "dual_attention": {"reduction": 4, "scale": True},
+    "dual_attention": {"reduction": 4, "scale": True, "kernel": 1},
     "gather_excite": {"reduction": 4},
     "gcnet": {"reduction": 4},
     "hamburger": {"rank": 16},
@@ -309,7 +310,7 @@ def _figures_alone() -> list[Config]:
         found += [other("gcnet", seed, fuse="scale"), other("squeeze_excite", seed, reduction=1)]
     found += [other("aspp", image_pool=False), other("aspp", rates=[12, 24, 36])]
     found += [run("aspp", control=True), other("criss_cross", recurrence=1)]
-    return found + [other("ocnet", form="pyramid")]
+    return found + [other("ocnet", form="pyramid"), other("compact_non_local", kernel="rbf")]
 
 
 def shipped() -> list[Config]:
