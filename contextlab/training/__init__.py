@@ -7,7 +7,7 @@ set yields ``(image, labels)``.
 from contextlab.training.budget import BUDGETS, Budget, budget, current
 from contextlab.training.checkpoints import load_weights, save_weights
 from contextlab.training.loop import History, fit
-from contextlab.training.losses import segmentation_loss
+from contextlab.training.losses import presence_loss, presence_targets, segmentation_loss
 from contextlab.training.metrics import Metrics, evaluate, from_confusion, processes
 from contextlab.training.recipe import Recipe
 from contextlab.training.schedules import poly
@@ -25,6 +25,8 @@ __all__ = [
     "from_confusion",
     "load_weights",
     "poly",
+    "presence_loss",
+    "presence_targets",
     "processes",
     "save_weights",
     "segmentation_loss",
