@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from .accuracy import demand_bars, miou_ruler
 from .affinity import Asker, affinity_figure, asked
+from .asking import askers, asking_explorer, asking_figure, implied_affinity
+from .bins import bins_figure, pooled_figure, structures_figure
 from .course_map import course_map, course_rows, course_table
 from .cues import cue_figure
 from .curves import cost_curves, training_curves
@@ -18,9 +20,22 @@ from .graphs import graph_figure, grid_figure, path_figure, propagate, smoothing
 from .method_figure import method_figure
 from .overlap import overlap_figure
 from .overlay import gallery, scene
+from .overview import cost_scatter, demand_grid
 from .patches import chain_figure, patch_figure, window_figure
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
 from .smoothing import decay_figure, reach_figure, two_answers_figure
+from .taps import (
+    coverage,
+    coverage_figure,
+    padding_figure,
+    padding_free,
+    tap_worth_figure,
+    taps_explorer,
+    taps_figure,
+    taps_of,
+)
+from .tricks import five_tricks_figure, hops_figure, spectrum_figure
+from .two_cues import two_cues
 from .widgets import (
     affinity_picker,
     receptive_field_explorer,
@@ -34,32 +49,46 @@ __all__ = [
     "affinity_figure",
     "affinity_picker",
     "asked",
+    "askers",
+    "asking_explorer",
+    "asking_figure",
+    "bins_figure",
     "central_share",
     "chain_figure",
     "cone_figure",
     "cost_curves",
+    "cost_scatter",
     "course_map",
     "course_rows",
     "course_table",
+    "coverage",
+    "coverage_figure",
     "cue_figure",
     "cue_shares",
     "decay_figure",
     "demand_bars",
+    "demand_grid",
     "effective",
     "effective_width",
     "everyone_figure",
+    "five_tricks_figure",
     "gallery",
     "graph_figure",
     "grid_figure",
     "growth",
     "growth_figure",
+    "hops_figure",
+    "implied_affinity",
     "method_figure",
     "miou_ruler",
     "new_figure",
     "overlap_figure",
+    "padding_figure",
+    "padding_free",
     "patch_figure",
     "path_figure",
     "png",
+    "pooled_figure",
     "propagate",
     "reach_figure",
     "receptive_field_explorer",
@@ -68,11 +97,18 @@ __all__ = [
     "show",
     "smoothing_explorer",
     "smoothing_figure",
+    "spectrum_figure",
     "street_explorer",
+    "structures_figure",
     "styled",
+    "tap_worth_figure",
+    "taps_explorer",
+    "taps_figure",
+    "taps_of",
     "theoretical",
     "training_curves",
     "two_answers_figure",
+    "two_cues",
     "whom",
     "window_figure",
 ]
