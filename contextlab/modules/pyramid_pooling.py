@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._layers import check_pooled, conv_norm_relu
+from ._layers import average_bins, check_pooled, conv_norm_relu
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 
@@ -93,7 +93,7 @@ class PyramidPooling(nn.Module):
         check_map(self, x, self.channels)
         parts = [x]
         for size, stage in zip(self.sizes, self.stages):
-            bins = F.adaptive_avg_pool2d(x, size)
+            bins = average_bins(x, size)
             check_pooled(self, stage[1], bins)
             parts.append(self.upsample(stage(bins), x.shape[2:]))
         return self.dropout(self.fuse(torch.cat(parts, 1)))
