@@ -8,18 +8,19 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._layers import average_bins, conv_norm_relu
 from ._registry import register
-from ._shapes import Float, check_map, check_positive, check_splits
+from ._shapes import Float, check_map, check_positive, check_query, check_splits
 
 BINS = (1, 3, 6, 8)
 
 
 def pyramid_pool(x: Float[Tensor, "b c h w"], bins: Sequence[int]) -> Float[Tensor, "b c s"]:
     """The averages of 1 x 1, 3 x 3, 6 x 6, ... bins side by side: S = Σ bins² anchors."""
-    pooled = [rearrange(F.adaptive_avg_pool2d(x, side), "b c y x -> b c (y x)") for side in bins]
+    pooled = [rearrange(average_bins(x, side), "b c y x -> b c (y x)") for side in bins]
     return torch.cat(pooled, -1)
 
 
@@ -42,16 +43,11 @@ class _Asymmetric(nn.Module):
         self.scale = d**-0.5 if scale else 1.0
         self.value = nn.Conv2d(low_channels, d, 1)
         self.out = nn.Conv2d(d, channels, 1)
-        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), nn.BatchNorm2d(channels))
+        self.fuse = conv_norm_relu(2 * channels, channels, bias=True, relu=False)
         self.dropout = nn.Dropout2d(dropout)
         if zero_init:
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
-
-    @staticmethod
-    def embed(channels: int, width: int) -> nn.Sequential:
-        """1x1, batch norm, ReLU: the embedding of queries and keys."""
-        return nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "b c h w"]:
         """W_o of what the pixels of ``query`` get from the bins of ``key`` and ``value``."""
@@ -63,6 +59,16 @@ class _Asymmetric(nn.Module):
         )
         y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         return self.out(rearrange(y, "b 1 (h w) d -> b d h w", h=h))
+
+    def spread(
+        self, asks: Float[Tensor, "b d"], key: Float[Tensor, "b d h w"]
+    ) -> Float[Tensor, "b 1 h w"]:
+        """The weights of the bins, each shared out among its pixels: the pooling, transposed."""
+        bins = pyramid_pool(key, self.bins)
+        weights = torch.softmax(self.scale * einsum(asks, bins, "b d, b d s -> b s"), -1)
+        flat = torch.zeros_like(key[:, :1])
+        _, transposed = torch.func.vjp(lambda t: pyramid_pool(t, self.bins), flat)
+        return transposed(rearrange(weights, "b s -> b 1 s"))[0]
 
 
 @register(
@@ -123,13 +129,35 @@ class AsymmetricNonLocal(_Asymmetric):
         dropout: float = 0.0,
     ):
         super().__init__(channels, channels, reduction, bins, scale, zero_init, dropout)
-        self.phi = self.embed(channels, channels // reduction)
+        self.phi = conv_norm_relu(channels, channels // reduction, bias=True)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
         phi = self.phi(x)
         y = self.attend(phi, phi, self.value(x))
         return self.dropout(torch.relu(self.fuse(torch.cat([y, x], 1))))
+
+    @torch.no_grad()
+    def affinity(
+        self, x: Float[Tensor, "b c h w"], query: tuple[int, int]
+    ) -> Float[Tensor, "b 1 h w"]:
+        """The weights with which one pixel asks all others, through the bins that hold them.
+
+        Args:
+            x: the map that enters the block.
+            query: row and column of the pixel that asks.
+
+        Returns:
+            ``b 1 h w``: sums to 1 over the map.
+
+        Example:
+            >>> AsymmetricNonLocal(64).affinity(torch.randn(2, 64, 9, 7), query=(4, 0)).shape
+            torch.Size([2, 1, 9, 7])
+        """
+        check_map(self, x, self.channels)
+        row, column = check_query(query, *x.shape[2:])
+        phi = self.phi(x)
+        return self.spread(phi[:, :, row, column], phi)
 
 
 @register(
@@ -196,12 +224,18 @@ class AsymmetricFusion(_Asymmetric):
     ):
         low_channels = channels if low_channels is None else low_channels
         super().__init__(channels, low_channels, reduction, bins, scale, zero_init, dropout)
-        self.query = self.embed(channels, channels // reduction)
-        self.key = self.embed(low_channels, channels // reduction)
+        self.query = conv_norm_relu(channels, channels // reduction, bias=True)
+        self.key = conv_norm_relu(low_channels, channels // reduction, bias=True)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], low: Float[Tensor, "b e y x"] | None = None
     ) -> Float[Tensor, "b c h w"]:
+        low = self.checked(x, low)
+        y = self.attend(self.query(x), self.key(low), self.value(low))
+        return self.dropout(self.fuse(torch.cat([y, x], 1)))
+
+    def checked(self, x: Tensor, low: Tensor | None) -> Tensor:
+        """The low-level map, x itself without one; refuse maps that do not fit."""
         check_map(self, x, self.channels)
         low = x if low is None else low
         if low.ndim != 4 or len(low) != len(x) or low.shape[1] != self.low_channels:
@@ -209,5 +243,29 @@ class AsymmetricFusion(_Asymmetric):
                 f"AsymmetricFusion expected a low-level map ({len(x)}, {self.low_channels}, y, x), "
                 f"got {tuple(low.shape)}"
             )
-        y = self.attend(self.query(x), self.key(low), self.value(low))
-        return self.dropout(self.fuse(torch.cat([y, x], 1)))
+        return low
+
+    @torch.no_grad()
+    def affinity(
+        self,
+        x: Float[Tensor, "b c h w"],
+        query: tuple[int, int],
+        low: Float[Tensor, "b e y x"] | None = None,
+    ) -> Float[Tensor, "b 1 y x"]:
+        """The weights with which one pixel asks all others, through the bins that hold them.
+
+        Args:
+            x: the map that enters the block.
+            query: row and column of the pixel that asks.
+            low: the low-level map, whose pixels are asked.
+
+        Returns:
+            ``b 1 y x``: sums to 1 over the map.
+
+        Example:
+            >>> AsymmetricFusion(64).affinity(torch.randn(2, 64, 9, 7), query=(4, 0)).shape
+            torch.Size([2, 1, 9, 7])
+        """
+        low = self.checked(x, low)
+        row, column = check_query(query, *x.shape[2:])
+        return self.spread(self.query(x)[:, :, row, column], self.key(low))

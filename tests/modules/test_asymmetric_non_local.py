@@ -186,6 +186,30 @@ def test_the_weights_of_the_bins_sum_to_one():
     torch.testing.assert_close(ones, expected)
 
 
+@pytest.mark.parametrize("low_channels", [None, 8, 4])
+def test_affinity_gives_the_weights_of_one_query(low_channels):
+    x = torch.randn(2, 8, 5, 6, dtype=torch.float64)
+    low = None if low_channels is None else torch.randn(2, low_channels, 7, 3).double()
+    if low is None:
+        module = built()
+        weights, query, key = module.affinity(x, (3, 1)), module.phi(x), module.phi(x)
+    else:
+        module = built(AsymmetricFusion, low_channels=low_channels, reduction=2)
+        weights, query, key = module.affinity(x, (3, 1), low), module.query(x), module.key(low)
+    asked = x if low is None else low
+    assert weights.shape == (2, 1, *asked.shape[2:])
+    torch.testing.assert_close(weights.sum((1, 2, 3)), torch.ones(2).double())
+    value = module.value(asked)
+    answer = module.out((weights * value).sum((2, 3), keepdim=True))[:, :, 0, 0]
+    torch.testing.assert_close(module.attend(query, key, value)[:, :, 3, 1], answer)
+
+
+@pytest.mark.parametrize("module", [AsymmetricNonLocal, AsymmetricFusion])
+def test_affinity_of_a_pixel_outside_is_refused(module):
+    with pytest.raises(ValueError, match="expected query inside 5 x 6, got row 5, column 0"):
+        module(8).affinity(torch.randn(1, 8, 5, 6), query=(5, 0))
+
+
 def test_a_single_bin_gives_every_pixel_the_average():
     module, x = built(bins=(1,)), torch.randn(2, 8, 7, 9, dtype=torch.float64)
     phi = module.phi(x)
