@@ -81,6 +81,8 @@ def _nodes_of(node: str) -> np.ndarray:
         return _PIXELS
     if "channel" in node:
         return np.stack([np.full(5, 2.5), -np.linspace(-0.4, 3.4, 5)], 1)
+    if "bin" in node:
+        return np.array([[c, -r] for r in (0, 1.5, 3) for c in (1, 2.5, 4)])
     angle = np.pi / 2 + 2 * np.pi * np.arange(5) / 5
     return np.stack([2.5 + 1.9 * np.cos(angle), -1.5 + 1.9 * np.sin(angle)], 1)
 
@@ -126,6 +128,10 @@ def _reason(axes: Axes, corner: tuple[float, float], nodes: np.ndarray, how: str
         row, column = divmod(centre, _COLUMNS)
         pairs = [(centre, j) for j in range(len(spots))
                  if (j // _COLUMNS == row) != (j % _COLUMNS == column)]  # fmt: skip
+    elif "offsets" in how:  # every second node, along the axes and the diagonals
+        apart = np.abs(_PIXELS - _PIXELS[centre])
+        pairs = [(centre, j) for j, gap in enumerate(apart.tolist())
+                 if j != centre and set(gap) <= {0.0, 2.0}]  # fmt: skip
     elif "connected" in how:
         left, right = (spots + np.array([shift, 0]) for shift in (-0.35, 0.35))
         for a in left:
@@ -139,7 +145,7 @@ def _reason(axes: Axes, corner: tuple[float, float], nodes: np.ndarray, how: str
     for i, j in pairs:
         axes.plot(*spots[[i, j]].T, color=STEP_COLOURS["reason"], linewidth=1.0, zorder=1)
     _dots(axes, spots)
-    if "everyone" in how or "row" in how:
+    if any(word in how for word in ("everyone", "row", "offsets")):
         _dots(axes, spots[[centre]], series(1))
 
 
