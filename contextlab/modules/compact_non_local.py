@@ -39,6 +39,10 @@ class CompactNonLocal(nn.Module):
     entries. Each term is a product of one factor of i and one of j, so that y_i takes only
     the scalars ⟨α_p φ^p, g⟩: one a group and term, in place of f.
 
+    The norm has the same G groups and divides a group's scale out again. Of dot_product's single
+    scalar that leaves the sign (and, where y is small, what ε lets through); rbf keeps the ratios
+    of its scalars, and needs a γ that does not make the term p = 0 drown the others.
+
     Squeeze: none, every channel of every pixel is a node.
     Reason: every channel talks to every channel of its group, at every pixel.
     Reconstruct: a grouped 1x1 convolution, group normalisation, add.

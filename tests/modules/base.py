@@ -84,6 +84,8 @@ class ModuleTests:
     options = Options()
     #: parameters whose gradient is zero by the mathematics of the module
     dead: frozenset[str] = frozenset()
+    #: step size with which a zero start is left in the search for gradients
+    rate = 10.0
     #: (options, pattern of the message) of constructions that must be refused
     refused: tuple = ()
     #: patterns with which wrong inputs must be refused, and those inputs
@@ -158,7 +160,7 @@ class ModuleTests:
         module = self.build().double().eval()
         inputs = self.inputs(batch=4, dtype=torch.float64)
         aim = torch.randn(self.expected_shape(*inputs), dtype=torch.float64)
-        step = torch.optim.SGD(module.parameters(), lr=10)
+        step = torch.optim.SGD(module.parameters(), lr=self.rate)
         for _ in range(2):  # a zero start lets most gradients through only at the second step
             step.zero_grad()
             (module(*inputs) * aim).sum().backward()
@@ -310,7 +312,7 @@ class ContextModuleTests(ModuleTests):
         assert self.costs
         for channels, side, parameters, products in self.costs:
             with torch.device("meta"):
-                module = self.module(channels, **self.options)
+                module = self.module(channels, **self.options).eval()
                 x = torch.empty(1, channels, side, side)
             assert sum(p.numel() for p in module.parameters()) == parameters
             assert macs(module, x) == products
