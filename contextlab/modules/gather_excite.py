@@ -67,6 +67,7 @@ class GatherExcite(nn.Module):
     Shape:
         ``b c h w`` to ``b c h w``, any h and w, or only ``size`` where it is given (in training,
         depthwise needs more than one cell in a batch: global b > 1, else b ⌈h/e⌉ ⌈w/e⌉ > 1).
+        An export with free sizes keeps to maps of two cells a side or more.
 
     Cost:
         With n = ⌈h/e⌉ ⌈w/e⌉ cells: mlp 2 b n c² / reduction MACs, depthwise about 3 b h w c more
