@@ -30,7 +30,7 @@ class TestObjectContextual(ContextModuleTests):
     options = Options(regions=5)
     permutation_equivariant = True
     dead = DEAD
-    rate = 0.1  # a long step makes the soft-max so sure that gradients vanish
+    rate = 0.01  # a long step makes the soft-max so sure that gradients vanish
     costs = ((64, 16, parameters(64, 32, 5), products(64, 32, 5, 256)),)
     refused = (
         ({"reduction": 3}, "expected reduction to divide channels, got reduction=3 and channels=8"),
@@ -40,6 +40,17 @@ class TestObjectContextual(ContextModuleTests):
 
     def oracle(self, module, x):
         return ocr_plain(module, x, **self.options)
+
+    def test_autocast(self):
+        """At inference: in training, psi's norm divides a handful of nodes, which are nearly
+        equal at the start, by their spread, and bfloat16 does not hold their differences."""
+        module, inputs = self.build(), self.inputs()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            trained = module(*inputs)
+            y = module.eval()(*inputs)
+        trained.float().square().mean().backward()
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters())
+        torch.testing.assert_close(y.float(), module(*inputs), rtol=0.05, atol=0.05)
 
 
 class TestDefaults(TestObjectContextual):
@@ -54,7 +65,7 @@ class TestNormAtTheEnd(TestObjectContextual):
 
 class TestGivenLogits(ModuleTests):
     module, arguments = ObjectContextual, (8,)
-    rate = 0.1
+    rate = 0.01
     options = Options(regions=None)
     refused = (({"reduction": 0}, "expected reduction to be a whole number of at least 1, got 0"),)
     refused_inputs = (
@@ -186,7 +197,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_apart(monkeypatch, mistake):
-    module, x = built(regions=4), draw(2, 8, 5, 6)
+    module, x = built(regions=4, seed=1), draw(2, 8, 5, 6)  # with keys that ReLU leaves alive
     expected = ocr_plain(module, x)
     MISTAKES[mistake](monkeypatch)
     assert torch.allclose(module(x), expected) == (mistake == "no mistake")
