@@ -26,7 +26,7 @@ ARROWS: dict[str, tuple[str, str]] = {
     ),
     "costs": (
         "modules backbones networks data training",
-        "torch einops numpy matplotlib torchinfo",
+        "torch einops numpy matplotlib torchinfo torchvision",
     ),
     "views": (
         "modules backbones networks data training costs home",

@@ -7,9 +7,27 @@
 
 from __future__ import annotations
 
+from .bill import BILLS, Line, bill, lines
+from .claims import Claim, claims, kendall, ledger
 from .counting import Cost, count
 from .fitting import Fit, fit_exponent
 from .measuring import Measurement, measure
 from .table import Table
 
-__all__ = ["Cost", "Fit", "Measurement", "Table", "count", "fit_exponent", "measure"]
+__all__ = [
+    "BILLS",
+    "Claim",
+    "Cost",
+    "Fit",
+    "Line",
+    "Measurement",
+    "Table",
+    "bill",
+    "claims",
+    "count",
+    "fit_exponent",
+    "kendall",
+    "ledger",
+    "lines",
+    "measure",
+]

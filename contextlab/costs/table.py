@@ -58,9 +58,9 @@ class Table:
         return [row.get(name) for row in self.rows]
 
     def errors(self, name: str) -> list[float | None]:
-        """Relative errors of a column against the published figures, None where there is none."""
+        """Relative errors of a column; None where nothing, or 0, was published."""
         pairs = zip(self.column(name), (row.get(name) for row in self.published))
-        return [None if p is None or v is None else (v - p) / p for v, p in pairs]
+        return [None if not p or v is None else (v - p) / p for v, p in pairs]
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows as text."""

@@ -1,0 +1,359 @@
+"""What the authors probably counted: the layers of a published row, and what was added by hand.
+
+A reading is not a method; the methods are in ``contextlab.modules``. It is a list of layers, each
+with the shape that enters it, whose counts (see ``published.py``) and outputs add up, and of what
+no layer does: products at one MAC each, and tensors that functions write. The layers' outputs are
+in MiB (2**20 bytes) and the tensors in MB (10**6): only this mixture gives the printed numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from .published import layer_flops
+
+SIDE = 96  # the map of a 768 x 768 image at output stride 8
+N = SIDE * SIDE
+HALF = 256 * N  # elements of a map of 256 channels
+MAP = 512 * N  # elements of a map of 512 channels
+
+
+@dataclass
+class Reading:
+    """Layers with the shape of their input, and what was added by hand.
+
+    Args:
+        layers: (layer, shape of its input) for every call that counts.
+        products: MACs of matrix products and element-wise work outside layers.
+        tensors: sizes, in elements, of the tensors that functions write.
+        times: how often the whole is run with the same weights.
+        scalars: parameters that stand in no layer.
+    """
+
+    layers: list[tuple[nn.Module, tuple[int, ...]]] = field(default_factory=list)
+    products: int = 0
+    tensors: tuple[int, ...] = ()
+    times: int = 1
+    scalars: int = 0
+
+    def __post_init__(self) -> None:
+        self.flops, self.layer_bytes = self.products, 0
+        for layer, shape in self.layers:
+            x = torch.empty(shape, device="meta")
+            y = layer.to("meta").eval()(x)
+            self.flops += layer_flops(layer, x, y)
+            self.flops += y.numel() if isinstance(layer, nn.GroupNorm) else 0
+            self.layer_bytes += 4 * y.numel()
+        self.flops *= self.times
+
+    @property
+    def parameters(self) -> int:
+        """Learnable scalars; a layer that is called twice has its own once."""
+        layers = {id(layer): layer for layer, _ in self.layers}.values()
+        return self.scalars + sum(p.numel() for layer in layers for p in layer.parameters())
+
+    @property
+    def memory(self) -> float:
+        """The printed unit: the layers' MiB plus the tensors' MB."""
+        return self.times * (self.layer_bytes / 2**20 + 4 * sum(self.tensors) / 1e6)
+
+
+def conv(
+    i: int, o: int, kernel: int = 1, *, side=SIDE, bias=False, norm=True, relu=True, groups=1
+) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """Convolution, batch norm and ReLU on a square map, as calls to count."""
+    layer = nn.Conv2d(i, o, kernel, padding=kernel // 2, bias=bias, groups=groups)
+    shape = (1, o, side, side)
+    calls = [(layer, (1, i, side, side))]
+    calls += [(nn.BatchNorm2d(o), shape)] * norm + [(nn.ReLU(), shape)] * relu
+    return calls
+
+
+def attention_like(bias: bool) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """Three projections 512 to 256 with norm and ReLU, and one back with norm: 117 MiB."""
+    inward = [call for _ in range(3) for call in conv(512, 256, bias=bias)]
+    return inward + conv(256, 512, bias=bias, relu=False)
+
+
+def dilated_fcn() -> Reading:
+    """ResNet-50 at output stride 8 with the stem 64-64-128; the ReLU that a bottleneck calls
+    three times counts once, and so do the bytes of what it writes."""
+    stem = [*conv(3, 64, 3, side=768), *conv(64, 64, 3, side=384), *conv(64, 128, 3, side=384)]
+    first = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
+    calls = [(first, (1, 3, 768, 768)), *((layer, (1, 64, 384, 384)) for layer, _ in stem[1:3])]
+    calls += stem[3:]
+    calls.append((nn.MaxPool2d(3, 2, 1), (1, 128, 384, 384)))
+    width, side = 128, 192
+    for blocks, inner, stride in ((3, 64, 1), (4, 128, 2), (6, 256, 1), (3, 512, 1)):
+        for block in range(blocks):
+            step = stride if block == 0 else 1
+            out = side // step
+            middle = nn.Conv2d(inner, inner, 3, stride=step, padding=1, bias=False)
+            calls += conv(width, inner, side=side, relu=False)
+            calls += [
+                (middle, (1, inner, side, side)),
+                (nn.BatchNorm2d(inner), (1, inner, out, out)),
+            ]
+            calls += conv(inner, 4 * inner, side=out)
+            if block == 0:
+                skip = nn.Conv2d(width, 4 * inner, 1, stride=step, bias=False)
+                shape = (1, 4 * inner, out, out)
+                calls += [(skip, (1, width, side, side)), (nn.BatchNorm2d(4 * inner), shape)]
+            width, side = 4 * inner, out
+    return Reading(calls)
+
+
+def aspp() -> Reading:
+    """1x1, three 3x3 and the pooled branch, 256 wide, and a 1x1 over the five of them."""
+    calls = [*conv(2048, 256), *(call for _ in range(3) for call in conv(2048, 256, 3))]
+    calls += [(nn.AdaptiveAvgPool2d(1), (1, 2048, SIDE, SIDE)), *conv(2048, 256, side=1)]
+    calls += [(nn.Upsample(size=(SIDE, SIDE)), (1, 256, 1, 1)), *conv(5 * 256, 256)]
+    return Reading(calls, tensors=(5 * 256 * N,))
+
+
+def psp() -> Reading:
+    """Bins 1, 2, 3, 6 and a 3x3 bottleneck; the concatenation counted as five maps of 512."""
+    calls = []
+    for bins in (1, 2, 3, 6):
+        calls += [(nn.AdaptiveAvgPool2d(bins), (1, 2048, SIDE, SIDE)), *conv(2048, 512, side=bins)]
+        calls.append((nn.Upsample(size=(SIDE, SIDE)), (1, 512, bins, bins)))
+    return Reading([*calls, *conv(4096, 512, 3)], tensors=(5 * MAP,))
+
+
+def two_convolutions() -> Reading:
+    """A 3x3 from 2048 to 512 and one on 512."""
+    return Reading([*conv(2048, 512, 3), *conv(512, 512, 3)])
+
+
+def squeeze_excite() -> Reading:
+    """Pooling, two fully connected layers without bias, and the product with the map."""
+    calls = [(nn.AdaptiveAvgPool2d(1), (1, 512, SIDE, SIDE)), (nn.Linear(512, 32, False), (1, 512))]
+    calls += [(nn.ReLU(), (1, 32)), (nn.Linear(32, 512, False), (1, 32)), (nn.Sigmoid(), (1, 512))]
+    return Reading(calls, products=MAP, tensors=(MAP,))
+
+
+def non_local() -> Reading:
+    """Two stored affinities, and seven reordered copies of 256 channels."""
+    return Reading(attention_like(True), 2 * N * N * 256, (7 * HALF, 2 * N * N))
+
+
+def double_attention() -> Reading:
+    """Gather and distribute with m = n = 256."""
+    return Reading(attention_like(False), 2 * 256 * 256 * N, (7 * HALF, 256 * 256))
+
+
+def compact_non_local() -> Reading:
+    """Radial basis function to order 2 in one group: three terms, each two powers, two scalings,
+    one scalar product and one scaling of a map; the norm of the output at one an element."""
+    terms = 3 * (2 + 2 + 1 + 1) * HALF
+    return Reading(attention_like(False), terms + MAP, (9 * HALF,))
+
+
+def criss_cross() -> Reading:
+    """Projections as wide as the non-local block's, 191 neighbours, everything run twice."""
+    pairs = 191 * N
+    return Reading(attention_like(True), 2 * 256 * pairs, (7 * HALF, 2 * pairs), times=2)
+
+
+def asymmetric_non_local() -> Reading:
+    """The official pyramid block: 110 anchors; the projection shared by queries and keys runs
+    twice."""
+    shared = conv(512, 256, bias=True)
+    calls = [*shared, *shared, *conv(512, 256, bias=True, norm=False, relu=False)]
+    calls += conv(256, 512, bias=True, norm=False, relu=False)
+    calls += conv(1024, 512, bias=True)
+    anchors = 2 * HALF  # pooling reads both maps, whatever the bins
+    return Reading(calls, 2 * 110 * HALF + anchors, (2 * 110 * N, 2 * MAP, 2 * 256 * 110, HALF))
+
+
+def em_attention() -> Reading:
+    """64 bases, three iterations, and the reconstruction; ReLU on both sides of the last 1x1."""
+    calls = conv(512, 512, bias=True, norm=False, relu=False)
+    calls += [(nn.ReLU(), (1, 512, SIDE, SIDE)), *conv(512, 512), *conv(512, 512)[2:]]
+    return Reading(calls, 7 * 64 * MAP, (MAP, 64 * N, 2 * 512 * 64))
+
+
+def encoding() -> Reading:
+    """The official module with 32 codewords and its 19-way layer for the presence loss."""
+    calls = [*conv(512, 512), (nn.Linear(512, 512), (1, 512)), (nn.Linear(512, 19), (1, 512))]
+    return Reading(calls, 2 * 32 * MAP + MAP, (MAP, 2 * 32 * N), scalars=32 * 512 + 32 + 64)
+
+
+def squeeze_reasoning(hadamard: bool) -> Reading:
+    """Two or three projections, the grouped 1x1 back, group norm at one an element; K = M = 16."""
+    calls = [call for _ in range(2 + hadamard) for call in conv(512, 256, norm=False, relu=False)]
+    calls += conv(256, 512, norm=False, relu=False, groups=256)
+    calls.append((nn.GroupNorm(256, 512), (1, 512, SIDE, SIDE)))
+    for size in (16, 16):
+        node = nn.Conv1d(size, size, 1, bias=False)
+        calls += [(node, (1, size, 16)), (nn.BatchNorm1d(size), (1, size, 16))]
+        calls.append((nn.ReLU(), (1, size, 16)))
+    products = (2 + hadamard) * HALF  # squeeze, Hadamard product, gate
+    return Reading(calls, products, ((3 + hadamard) * HALF,))
+
+
+# ---- SRNet Table V: real-time networks, parameters alone
+
+
+def df_segmentation(depth: int, context: nn.Module | None) -> nn.Module:
+    """DF1 or DF2 with its head: a context block on the 1/32 map and two fusions.
+
+    Args:
+        depth: 1 or 2.
+        context: what stands in place of the pyramid (512 to 512); None is the pyramid itself.
+    """
+    stages = {  # width, blocks, stride of the first block
+        1: ((64, 3, 2), (128, 3, 2), (256, 3, 2), (512, 1, 1)),
+        2: ((64, 2, 2), (128, 1, 1), (128, 10, 2), (256, 1, 1), (256, 4, 2), (512, 2, 1)),
+    }[depth]
+
+    def basic(i: int, o: int, stride: int) -> list[nn.Module]:
+        layers = [nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)]
+        layers += [nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)]
+        if stride > 1 or i != o:
+            layers += [nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o)]
+        return layers
+
+    parts: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32)]
+    parts += [nn.Conv2d(32, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)]
+    width = 64
+    for o, blocks, stride in stages:
+        for block in range(blocks):
+            parts += basic(width, o, stride if block == 0 else 1)
+            width = o
+    taps = (256, 128)
+    if context is None:
+        for _ in range(4):
+            parts += [nn.Conv2d(512, 128, 1, bias=False), nn.BatchNorm2d(128)]
+        parts += [nn.Conv2d(1024, 128, 1, bias=False), nn.BatchNorm2d(128), nn.Conv2d(128, 128, 1)]
+    else:
+        parts += [context, nn.Conv2d(512, 128, 1)]
+    parts += [nn.Conv2d(i, 128, 1) for i in taps]
+    parts += [nn.Conv2d(256, 128, 3, padding=1, bias=False) for _ in taps]
+    parts += [nn.Conv2d(128, 256, 3, padding=1), nn.BatchNorm2d(256), nn.Conv2d(256, 19, 1)]
+    return nn.ModuleList(parts)
+
+
+# ---- SRNet Table X: classification, 224 x 224, every call of a layer counted
+
+
+class Gate(nn.Module):
+    """Hands its input through and calls layers on the pooled vector, so that they are counted."""
+
+    def __init__(self, channels: int, kind: str) -> None:
+        super().__init__()
+        self.kind, hidden, part = kind, channels // 16, channels // 16
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        if kind == "reasoning":  # node weights of K = 16 nodes; the tool sees no conv1d
+            self.nodes = nn.Parameter(torch.empty(part, part))
+            return
+        self.squash, self.expand = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        if kind == "cbam":
+            self.largest, self.spatial = (
+                nn.AdaptiveMaxPool2d(1),
+                nn.Conv2d(2, 1, 7, padding=3, bias=False),
+            )
+            self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x):
+        s = self.pool(x).flatten(1)
+        if self.kind == "reasoning":
+            return x
+        self.expand(torch.relu(self.squash(s)))
+        if self.kind == "cbam":
+            self.expand(torch.relu(self.squash(self.largest(x).flatten(1))))
+            self.norm(self.spatial(x[:, :2]))
+        return x
+
+
+class Mean(nn.Module):
+    """The last pooling, written as a function and therefore not counted."""
+
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True)
+
+
+def classifier(name: str, kind: str | None) -> nn.Module:
+    """torchvision's ResNet with a gate on the last map of every residual branch.
+
+    Args:
+        name: resnet50 or resnet101.
+        kind: None, "squeeze", "cbam" or "reasoning".
+    """
+    import torchvision
+
+    with torch.device("meta"):
+        net = getattr(torchvision.models, name)()
+        net.avgpool = Mean()
+        if kind:
+            for block in (b for i in range(1, 5) for b in getattr(net, f"layer{i}")):
+                block.bn3 = nn.Sequential(block.bn3, Gate(block.bn3.num_features, kind))
+    return net
+
+
+def every_call(net: nn.Module, shape: tuple[int, ...], norms: bool = True) -> int:
+    """The layers' counts, each call its own; a global pooling reads its input once.
+
+    ``norms=False`` leaves the norms out, as CGRSeg's tool does not know theirs.
+    """
+    total = 0
+
+    def add(layer, inputs, output):
+        nonlocal total
+        if not norms and isinstance(layer, nn.BatchNorm2d):
+            return
+        if isinstance(layer, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)):
+            total += inputs[0].numel()
+            return
+        total += layer_flops(layer, inputs[0], output)
+        biased = isinstance(layer, nn.Linear) and layer.bias is not None
+        total += output.numel() if biased else 0
+
+    leaves = [m for m in net.modules() if next(m.children(), None) is None]
+    hooks = [leaf.register_forward_hook(add) for leaf in leaves]
+    with torch.no_grad():
+        net.to("meta").eval()(torch.empty(shape, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+# ---- CGRSeg: mixers whose published widths are no option of a module, and the one to come
+
+
+def rectangular_calibration(c: int) -> nn.Module:
+    """RCA's convolutions: 3 x 3 on the map, two strips on the sum of row and column means."""
+    return nn.Sequential(
+        nn.Conv2d(c, c, 3, padding=1, groups=c),
+        nn.Conv2d(c, c, (1, 11), padding=(0, 5), groups=c),
+        nn.BatchNorm2d(c),
+        nn.ReLU(),
+        nn.Conv2d(c, c, (11, 1), padding=(5, 0), groups=c),
+    )
+
+
+def gather_excite(c: int) -> nn.Module:
+    """Global gathering and two unreduced 1 x 1; only so do the printed parameters come out."""
+    layers = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1), nn.ReLU(), nn.Conv2d(c, c, 1))
+    return nn.Sequential(*layers)
+
+
+class TokenAttention(nn.Module):
+    """Four heads of 16 for queries, keys and values, every projection with a norm."""
+
+    def __init__(self, c: int, width: int = 64) -> None:
+        super().__init__()
+
+        def projection(i: int, o: int) -> nn.Module:
+            return nn.Sequential(nn.Conv2d(i, o, 1, bias=False), nn.BatchNorm2d(o))
+
+        self.query, self.key, self.value = (projection(c, width) for _ in range(3))
+        self.out = nn.Sequential(nn.ReLU(), projection(width, c))
+
+    def forward(self, x):
+        q, k, v = (t(x).flatten(2) for t in (self.query, self.key, self.value))
+        y = v @ torch.softmax(q.transpose(1, 2) @ k, -1).transpose(1, 2)
+        return self.out(y.unflatten(2, x.shape[2:]))
