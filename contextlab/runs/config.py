@@ -27,6 +27,7 @@ COURSE_OPTIONS = {
     "non_local": {"scale": True},
     "ocr": {"regions": 13},
     "position_attention": {"reduction": 4, "scale": True},
+    "self_attention": {"heads": 2, "reduction": 2, "scale": True},
     "squeeze_excite": {"reduction": 4},
     "squeeze_reasoning": {"nodes": 8},
 }
