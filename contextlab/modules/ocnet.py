@@ -121,7 +121,8 @@ class ObjectContext(nn.Module):
         dropout: share of channels dropped at the end.
 
     Shape:
-        ``b c h w`` to ``b out_channels h w``, any h and w (in training b h w > 1).
+        ``b c h w`` to ``b out_channels h w``, any h and w (in training b h w > 1). An exported
+        pyramid keeps to the size with which it was exported.
 
     Cost:
         N = h w, result e. One attention: A = b (N (2 c d + d v) + 2 N² d) MACs, v wide (cells:
