@@ -1,13 +1,19 @@
-"""The benchmark runs, and its plain version does hold the matrix."""
+"""The benchmarks run, and their plain versions compute the same in more memory."""
 
 from __future__ import annotations
 
+import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "non_local.py"
+from contextlab import catalogue
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+BENCHMARK = FOLDER / "non_local.py"
 
 
 @pytest.mark.parametrize("mode", ["embedded_gaussian", "concatenation"])
@@ -18,3 +24,57 @@ def test_benchmark_of_the_non_local_block(mode, capsys):
     assert all(row["plain (MiB)"] > row["side"] ** 4 * 4 / 2**20 for row in rows)
     assert all(row["memory, plain / ours"] > 1.5 for row in rows)
     assert "memory, plain / ours" in capsys.readouterr().out
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The benchmark of all modules, imported as it is when run as a script."""
+    monkeypatch.syspath_prepend(FOLDER)
+    yield runpy.run_path(str(FOLDER / "modules.py"))
+    for name in ("plain", "non_local"):
+        sys.modules.pop(name, None)
+
+
+def test_every_module_has_a_plain_version_or_is_its_own(modules):
+    apart, itself = set(modules["PLAIN"]), set(modules["ITSELF"])
+    assert apart | itself == set(catalogue())
+    assert not apart & itself
+
+
+def test_answers_and_gradients_of_every_plain_version(modules):
+    for name, plain in modules["PLAIN"].items():
+        module = modules["build"](name, 32)
+        modules["check"](name, module, plain, torch.randn(1, 32, 7, 5), gradients=True)
+
+
+def test_benchmark_of_the_modules(modules, capsys, tmp_path):
+    only, file = ["squeeze_excite", "compact_non_local", "criss_cross"], tmp_path / "figures.json"
+    sides = ["--sides", "8", "20", "--channels", "16", "--repeats", "1"]
+    rows = modules["main"]([*sides, "--only", *only, "--json", str(file)])
+    assert [row["side"] for row in rows] == [8, 8, 20, 20] * 3
+    itself, compact, cross = rows[:4], rows[4:8], rows[8:]
+    assert all(row["plain version"] == "itself" and "plain (ms)" not in row for row in itself)
+    assert [row["plain version"] for row in compact] == ["apart"] * 2 + ["too large"] * 2
+    assert all(row["plain (MiB)"] > row["side"] ** 4 * 4 / 2**20 for row in cross)
+    assert cross[2]["memory, plain / ours"] > 3
+    assert "memory exponent, plain" in capsys.readouterr().out
+    stored = json.loads(file.read_text())
+    assert stored["rows"] == rows and stored["channels"] == 16
+    fit = stored["exponents"][-1]
+    assert fit["memory exponent, ours"] < 1.3 < 1.5 < fit["memory exponent, plain"]
+
+
+def test_the_benchmark_stops_where_answers_or_gradients_differ(modules):
+    module, x = modules["build"]("squeeze_excite", 16), torch.randn(1, 16, 3, 3)
+    with pytest.raises(SystemExit, match="squeeze_excite: answers differ by"):
+        modules["check"]("squeeze_excite", module, lambda m, x: m(x) + 1, x, gradients=False)
+    with pytest.raises(SystemExit, match="squeeze_excite: the map differ by"):
+        modules["check"]("squeeze_excite", module, lambda m, x: m(x.detach()), x, gradients=True)
+
+
+def test_no_zero_start_hides_a_part(modules):
+    for name in ("non_local", "criss_cross", "asymmetric_non_local", "compact_non_local"):
+        module = modules["build"](name, 32)
+        assert all(parameter.any() for parameter in module.parameters())
+        x = torch.randn(1, 32, 4, 4)
+        assert not torch.allclose(module(x), x, atol=1e-3)

@@ -1,0 +1,171 @@
+"""Every module of the catalogue against its plainest correct version: time and peak memory.
+
+    python benchmarks/modules.py [--only criss_cross ocr] [--sides 32 64 96] [--json FILE]
+
+Both use the same weights in one process and take turns; the benchmark stops where their answers or
+their gradients differ. A module whose equation is already what one would write down is its own
+plain version (see ``benchmarks/plain.py``): its time and memory stand alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import functools
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from plain import ITSELF, LARGEST, PLAIN
+from torch import Tensor, nn
+
+from contextlab import catalogue, context
+from contextlab.costs import Table, fit_exponent, measure
+
+PASSES = {"forward": False, "forward + backward": True}
+
+
+def build(name: str, channels: int) -> nn.Module:
+    """The module with norms at their stored statistics, and no zero start that hides a part."""
+    torch.manual_seed(0)
+    module = context(name, channels).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():
+                fan = parameter[0].numel()
+                parameter.uniform_(0.5, 1) if parameter.ndim == 1 else parameter.normal_(
+                    0, fan**-0.5
+                )
+    return module
+
+
+def check(name: str, module: nn.Module, plain: Callable, x: Tensor, gradients: bool) -> None:
+    """Stop where the answers differ, and where asked for, the gradients."""
+    x = x.clone().requires_grad_(gradients)
+    inputs = {"the map": x, **dict(module.named_parameters())}
+    inputs = {key: value for key, value in inputs.items() if value.requires_grad}
+    found = []
+    for version in (module, functools.partial(plain, module)):
+        with torch.set_grad_enabled(gradients):
+            y = version(x)
+        grads = ()
+        if gradients:
+            grads = torch.autograd.grad(y.square().mean(), inputs.values(), materialize_grads=True)
+        found.append([y.detach(), *grads])
+    for what, ours, theirs in zip(("answers", *inputs), *found):
+        error, size = (ours - theirs).abs().max().item(), theirs.abs().max().item()
+        if not error <= 1e-3 * size + 1e-7:
+            raise SystemExit(f"{name}: {what} differ by {error:.2g}, where they reach {size:.2g}")
+
+
+def call(version: Callable, x: Tensor, backward: bool) -> None:
+    with torch.set_grad_enabled(backward):
+        y = version(x)
+        if backward:
+            y.square().mean().backward()
+
+
+def compare(versions: dict[str, Callable], x: Tensor, backward: bool, repeats: int) -> dict:
+    """Median times, their ratio in turns, and peak bytes of one or two versions."""
+    x = x.clone().requires_grad_(backward)
+    seconds, row = {key: [] for key in versions}, {}
+    for turn in range(repeats + 1):  # the first is the warm-up, the last takes the memory too
+        for key, version in versions.items():
+            options = {"repeats": 1, "warmup": 0, "memory": turn == repeats, "device": x.device}
+            once = measure(call, version, x, backward, **options)
+            if turn:
+                seconds[key].append(once.seconds)
+            if turn == repeats:
+                row[f"{key} (ms)"] = 1e3 * statistics.median(seconds[key])
+                row[f"{key} (MiB)"] = once.peak_bytes / 2**20
+    if "plain" in versions:
+        ratios = [ours / theirs for ours, theirs in zip(*seconds.values())]
+        row["time, ours / plain"] = statistics.median(ratios)
+        row["memory, plain / ours"] = row["plain (MiB)"] / row["ours (MiB)"]
+    return row
+
+
+def rows_of(name: str, sides: list[int], channels: int, repeats: int, device: str) -> list[dict]:
+    """One row for every side and pass."""
+    if name not in ITSELF | PLAIN.keys():
+        raise SystemExit(f"{name}: expected an entry in benchmarks/plain.py, found none")
+    module, plain = build(name, channels).to(device), PLAIN.get(name)
+    largest = LARGEST.get(name, max(sides))
+    if plain and largest < min(sides):
+        sides = [largest // 2, largest, *sides]  # where the plain version can follow
+    rows = []
+    for side in sides:
+        x = torch.randn(1, channels, side, side, device=device)
+        versions, state = {"ours": module}, "itself"
+        if plain and side <= largest:
+            check(name, module, plain, x, gradients=side == min(sides))
+            versions["plain"], state = functools.partial(plain, module), "apart"
+        elif plain:
+            state = "too large"
+        for title, backward in PASSES.items():
+            print(f"{name}, {side} x {side}, {title}", file=sys.stderr)
+            row = {"module": name, "side": side, "pass": title, "plain version": state}
+            rows.append(row | compare(versions, x, backward, repeats))
+            module.zero_grad()
+    return rows
+
+
+def exponents(rows: list[dict]) -> list[dict]:
+    """How the peak memory of each version grows with the number of pixels."""
+    fits = []
+    for name in dict.fromkeys(row["module"] for row in rows):
+        for title in PASSES:
+            fit = {"module": name, "pass": title}
+            for version in ("ours", "plain"):
+                key = f"{version} (MiB)"
+                points = [
+                    (row["side"] ** 2, row[key])
+                    for row in rows
+                    if (row["module"], row["pass"]) == (name, title) and key in row
+                ]
+                if len(points) > 1:
+                    fit[f"memory exponent, {version}"] = round(
+                        fit_exponent(*zip(*points)).exponent, 2
+                    )
+            fits.append(fit)
+    return fits
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=list(catalogue()), metavar="NAME")
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96])
+    parser.add_argument("--channels", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="threads of a CPU; torch's own choice without")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    chosen = parser.parse_args(arguments)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+
+    sides, rows = sorted(set(chosen.sides)), []
+    for name in chosen.only or catalogue():
+        rows += rows_of(name, sides, chosen.channels, chosen.repeats, chosen.device)
+    setting = {
+        "date": datetime.date.today().isoformat(),
+        "torch": torch.__version__,
+        "device": chosen.device,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "channels": chosen.channels,
+    }
+    fits = exponents(rows)
+    print(", ".join(f"{key} {value}" for key, value in setting.items()))
+    print(Table(rows, digits=3))
+    print(Table(fits))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(setting | {"rows": rows, "exponents": fits}, indent=1))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
