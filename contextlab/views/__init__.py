@@ -24,12 +24,18 @@ from .overview import cost_scatter, demand_grid
 from .patches import chain_figure, patch_figure, window_figure
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
 from .smoothing import decay_figure, reach_figure, two_answers_figure
+from .squeezed import (
+    gates_figure,
+    inside_slot,
+    one_vector_figure,
+    squeeze_explorer,
+    squeeze_figure,
+)
 from .taps import (
     coverage,
     coverage_figure,
     padding_figure,
     padding_free,
-    tap_worth_figure,
     taps_explorer,
     taps_figure,
     taps_of,
@@ -43,6 +49,7 @@ from .widgets import (
     street_explorer,
     whom,
 )
+from .worth import worth_figure
 
 __all__ = [
     "Asker",
@@ -73,15 +80,18 @@ __all__ = [
     "everyone_figure",
     "five_tricks_figure",
     "gallery",
+    "gates_figure",
     "graph_figure",
     "grid_figure",
     "growth",
     "growth_figure",
     "hops_figure",
     "implied_affinity",
+    "inside_slot",
     "method_figure",
     "miou_ruler",
     "new_figure",
+    "one_vector_figure",
     "overlap_figure",
     "padding_figure",
     "padding_free",
@@ -98,10 +108,11 @@ __all__ = [
     "smoothing_explorer",
     "smoothing_figure",
     "spectrum_figure",
+    "squeeze_explorer",
+    "squeeze_figure",
     "street_explorer",
     "structures_figure",
     "styled",
-    "tap_worth_figure",
     "taps_explorer",
     "taps_figure",
     "taps_of",
@@ -111,4 +122,5 @@ __all__ = [
     "two_cues",
     "whom",
     "window_figure",
+    "worth_figure",
 ]
