@@ -8,13 +8,13 @@ import ipywidgets
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, TwoSlopeNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .figures import new_figure, picture, styled
-from .palette import DIVERGING, HEAT, INK, MARKERS, QUIET, pixels, series
+from .palette import HEAT, INK, MARKERS, QUIET, pixels, series
 from .widgets import Explorer
 
 
@@ -259,43 +259,3 @@ def coverage_figure(
         picture(axes, shown, f"{name}\n{side} x {side}, {read / side**2:.0%} read", norm=norm,
                 cmap=HEAT)  # fmt: skip
     return figure, numbers
-
-
-@styled
-def tap_worth_figure(
-    worth: Mapping[str, Tensor | np.ndarray], rates: Sequence[int]
-) -> tuple[Figure, dict[str, tuple[int, int, int]]]:
-    """What each tap of each rate is worth: a row of 3 x 3 squares for every demand.
-
-    Args:
-        worth: name to ``rates 3 3``: points of accuracy lost when the tap is cut out.
-        rates: dilations.
-
-    Returns:
-        the figure, and for each name (rate, row, column) of the tap that is worth most, row and
-        column as -1, 0 or 1.
-    """
-    values = {n: np.asarray(torch.as_tensor(v).cpu(), float) for n, v in worth.items()}
-    top = max(float(np.abs(v).max()) for v in values.values()) or 1.0
-    figure = new_figure(2.0 * len(values) + 0.45, width=7.6)
-    grid = figure.subplots(len(values), len(rates), squeeze=False)
-    best = {}
-    for line, (name, maps) in zip(grid, values.items()):
-        i, row, column = np.unravel_index(maps.argmax(), maps.shape)
-        best[name] = (int(rates[i]), int(row) - 1, int(column) - 1)
-        for axes, rate, squares in zip(line, rates, maps):
-            norm = TwoSlopeNorm(0, -top, top)
-            shown = axes.imshow(squares, cmap=DIVERGING, norm=norm)
-            for (r, c), value in np.ndenumerate(squares):
-                colour = "white" if abs(value) > 0.6 * top else INK
-                text = f"{value:.0f}" if abs(value) >= 0.5 else "0"
-                axes.text(c, r, text, ha="center", va="center", color=colour, fontsize=10)
-            near, far = f"-{rate}", f"+{rate}"
-            axes.set_xticks(range(3), [near, "0", far])
-            axes.set_yticks(range(3), [near, "0", far])
-            axes.tick_params(length=0)
-            axes.set_title(f"{name}: rate {rate}")
-    bar = figure.colorbar(shown, ax=grid, shrink=0.8, pad=0.02)
-    bar.set_label("points lost without the tap")
-    bar.outline.set_visible(False)
-    return figure, best

@@ -1,6 +1,5 @@
 """Taps as figures: what they count is what a convolution reads."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,6 @@ from contextlab.views import (
     coverage_figure,
     padding_figure,
     padding_free,
-    tap_worth_figure,
     taps_explorer,
     taps_figure,
     taps_of,
@@ -78,11 +76,3 @@ def test_the_curve_ends_at_the_centre(readable):
     figure, numbers = padding_figure((33, 65), marks=(6, 12, 36))
     readable(figure)
     assert numbers[33][36] == pytest.approx(1) and numbers[65][36] > 3
-
-
-def test_the_worth_of_a_tap_names_the_best(readable):
-    worth = np.zeros((2, 3, 3))
-    worth[1, 0, 1] = 30
-    figure, best = tap_worth_figure({"A": worth, "C": -worth[:, ::-1]}, (3, 9))
-    readable(figure)
-    assert best["A"] == (9, -1, 0)
