@@ -18,7 +18,7 @@ from .graph_conv import LearnedGraphConv
     node="a latent concept",
     squeeze="learned projection",
     reason="learned A, I - A",
-    reconstruct="the projection, transposed; add",
+    reconstruct="the projection, transposed",
     source="Chen et al., CVPR 2019",
     lesson="07",
 )

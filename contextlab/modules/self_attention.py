@@ -83,7 +83,9 @@ class TokenAttention(nn.Module):
             return nn.Sequential(nn.Conv2d(inner, outer, 1, bias=False), nn.BatchNorm2d(outer))
 
         self.widths = (d, d, expansion * d)
-        self.project = projection(channels, sum(self.widths))  # q, k and v in one product
+        # q, k and v in one product. With a norm each, gradients would be wrong at batch 1: the fused
+        # kernel's have strides that torch's batch norm (2.15, CPU) takes for another layout.
+        self.project = projection(channels, sum(self.widths))
         self.out = projection(expansion * d, channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

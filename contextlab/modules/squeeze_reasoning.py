@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 from .graph_conv import LearnedGraphConv
+from .pooling import SUMS, average_pool, hadamard_pool
 
 #: how a vector becomes k nodes of m states, and how it comes back
 GROUPINGS = {
@@ -111,7 +112,7 @@ class SqueezeReasoning(nn.Module):
         check_positive(channels=channels, reduction=reduction, nodes=nodes)
         check_splits(channels=channels, reduction=reduction)
         check_choice("squeeze", squeeze, ("hadamard", "average"))
-        check_choice("pool", pool, ("mean", "sum"))
+        check_choice("pool", pool, SUMS)
         check_choice("reason", reason, ("graph", "connected", "correlation", "none"))
         check_choice("grouping", grouping, tuple(GROUPINGS))
         check_choice("reconstruct", reconstruct, ("grouped", "dense"))
@@ -141,11 +142,10 @@ class SqueezeReasoning(nn.Module):
         self.norm = nn.GroupNorm(p, channels) if norm else nn.Identity()
 
     def squeeze(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
-        """The pooled vector g; long sums are taken in at least float32."""
-        pooled = self.phi(x) if self.gamma is None else self.phi(x) * self.gamma(x)
-        exact = torch.promote_types(pooled.dtype, torch.float32)
-        total = torch.mean if self.pool == "mean" else torch.sum
-        return total(pooled, (2, 3), dtype=exact).to(pooled.dtype)
+        """The pooled vector g."""
+        if self.gamma is None:
+            return average_pool(self.phi(x))
+        return hadamard_pool(self.phi(x), self.gamma(x), pool=self.pool)
 
     def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
         """The vector g' with which the channels of θ(x) are multiplied."""

@@ -135,7 +135,7 @@ def test_a_mean_does_not_grow_with_the_map_and_a_sum_does():
     torch.testing.assert_close(total.squeeze(tiled), 6 * total.squeeze(x))
 
 
-def test_long_sums_are_taken_in_float32():
+def test_a_long_mean_stays_inside_float16():
     module = SqueezeReasoning(8, nodes=2)
     for layer in (module.phi, module.gamma):
         torch.nn.init.constant_(layer.weight, 1 / 8)
