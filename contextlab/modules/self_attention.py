@@ -83,8 +83,8 @@ class TokenAttention(nn.Module):
             return nn.Sequential(nn.Conv2d(inner, outer, 1, bias=False), nn.BatchNorm2d(outer))
 
         self.widths = (d, d, expansion * d)
-        # q, k and v in one product. With a norm each, gradients would be wrong at batch 1: the fused
-        # kernel's have strides that torch's batch norm (2.15, CPU) takes for another layout.
+        # q, k and v in one product. With a norm each, gradients would be wrong at batch 1: those of
+        # the fused kernel have strides that torch's batch norm (2.15, CPU) misreads.
         self.project = projection(channels, sum(self.widths))
         self.out = projection(expansion * d, channels)
 
