@@ -9,8 +9,13 @@
 
 CBR is convolution, batch norm, ReLU; up is bilinear resizing to the size of the image. Everything
 but the slot stays the same from method to method, so a difference in the result is the slot's.
+Three methods know more than one map, and get it where their options ask for it: the auxiliary
+logits as soft regions (OCR without a classifier of its own), the last but one map of the backbone
+(AFNB with as many ``low_channels``), and in training the presence of the classes as a further
+answer (EncNet with ``classes``).
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -43,7 +48,8 @@ class ContextFCN(nn.Module):
 
     Shape:
         image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``; in training with ``auxiliary``
-        the pair (logits, auxiliary logits).
+        the pair (logits, auxiliary logits), and with a slot that tells the presence of classes the
+        triple (logits, auxiliary logits or None, presence logits ``b classes``).
 
     Raises:
         ValueError: an option, the backbone, the slot or the image does not fit. Batch norm needs
@@ -83,6 +89,16 @@ class ContextFCN(nn.Module):
         self.backbone = backbone
         self.reduce = conv_bn_relu(backbone.channels[-1], width, kernel)
         self.slot = _build_slot(slot, slot_options, width)
+        takes = inspect.signature(self.slot.forward).parameters
+        self._regions = "logits" in takes and getattr(self.slot, "classifier", None) is None
+        if self._regions and not auxiliary:
+            raise ValueError(
+                f"{type(self.slot).__name__} has no region classifier of its own: expected "
+                "auxiliary=True, whose logits it reads, or a number of regions, got neither"
+            )
+        low = self.slot.low_channels if "low" in takes else width
+        self._low = low != width and low == backbone.channels[-2]
+        self._presence = "presence" in takes and self.slot.presence is not None
         self.fuse = conv_bn_relu(width, width, kernel)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
         self.auxiliary = None
@@ -98,11 +114,23 @@ class ContextFCN(nn.Module):
         """The map that enters the slot: image ``b 3 h w`` -> ``b width h/stride w/stride``."""
         return self.reduce(self._maps(x)[-1])
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Image ``b 3 h w`` -> logits ``b classes h w`` (a pair in training with auxiliary)."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+        """Image ``b 3 h w`` -> logits ``b classes h w`` (more in training, see above)."""
         *_, finer, last = [None, *self._maps(x)]
         before = self.reduce(last)
-        after = self.slot(before)
+        asked = self.training or self._regions
+        auxiliary = self.auxiliary(finer) if asked and self.auxiliary is not None else None
+        more = {}
+        if self._regions:
+            more["logits"] = _resize(auxiliary, before)
+        if self._low:
+            more["low"] = finer
+        if self._presence and self.training:
+            more["presence"] = True
+        after = self.slot(before, **more)
+        presence = None
+        if "presence" in more:
+            after, presence = after
         if not isinstance(after, Tensor) or after.shape != before.shape:
             found = tuple(after.shape) if isinstance(after, Tensor) else f"a {type(after).__name__}"
             raise ValueError(
@@ -110,9 +138,10 @@ class ContextFCN(nn.Module):
                 f"{tuple(before.shape)} and returned {found}"
             )
         logits = _resize(self.classifier(self.fuse(after)), x)
-        if self.training and self.auxiliary is not None:
-            return logits, _resize(self.auxiliary(finer), x)
-        return logits
+        if not self.training or (self.auxiliary is None and presence is None):
+            return logits
+        auxiliary = None if auxiliary is None else _resize(auxiliary, x)
+        return (logits, auxiliary) if presence is None else (logits, auxiliary, presence)
 
     def _maps(self, x: Tensor) -> list[Tensor]:
         if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():

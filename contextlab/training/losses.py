@@ -8,24 +8,27 @@ from torch import Tensor
 
 
 def segmentation_loss(
-    output: Tensor | tuple[Tensor, Tensor],
+    output: Tensor | tuple[Tensor | None, ...],
     labels: Tensor,
     *,
     ignore_index: int = 255,
     auxiliary_weight: float = 0.4,
+    presence_weight: float = 0.2,
     valid: Tensor | float | None = None,
 ) -> Tensor:
-    """Cross-entropy averaged over the valid pixels, plus the weighted one of the auxiliary head.
+    """Cross-entropy over the valid pixels, plus the auxiliary head's and the presence loss.
 
-    ``L = CE(logits, labels) + w CE(auxiliary, labels)``
+    ``L = CE(logits, labels) + w CE(auxiliary, labels) + L_presence(presence, labels)``
 
     A batch without any valid pixel costs 0, where the plain mean would be 0 / 0.
 
     Args:
-        output: logits ``b k h w``, or the pair (logits, auxiliary logits).
+        output: logits ``b k h w``, or the tuple (logits, auxiliary logits or None), or (logits,
+            auxiliary logits or None, presence logits ``b k``).
         labels: int64 ``b h w`` with values 0..k-1 or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
         auxiliary_weight: w.
+        presence_weight: of :func:`presence_loss`.
         valid: the count to divide by, where it is not that of this batch (one process of several
             divides by the mean count over all of them, so that averaged gradients are exact).
 
@@ -40,15 +43,16 @@ def segmentation_loss(
         >>> segmentation_loss(torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8).long()).shape
         torch.Size([])
     """
-    if isinstance(output, tuple):
-        logits, auxiliary = output
-    else:
-        logits, auxiliary = output, None
+    answers = output if isinstance(output, tuple) else (output,)
+    logits, auxiliary, presence, *_ = *answers, None, None
     if valid is None:
         valid = (labels != ignore_index).sum().clamp(min=1)
     loss = _summed(logits, labels, ignore_index) / valid
     if auxiliary is not None and auxiliary_weight:
         loss = loss + auxiliary_weight * _summed(auxiliary, labels, ignore_index) / valid
+    if presence is not None and presence_weight:
+        said = presence_loss(presence, labels, ignore_index=ignore_index, weight=presence_weight)
+        loss = loss + said
     return loss
 
 

@@ -125,3 +125,14 @@ def test_presence_learns_which_classes_are_there():
         optimiser.step()
     guess = module(x, presence=True)[1] > 0
     assert torch.equal(guess, presence_targets(labels, 3) > 0)
+
+
+def test_the_presence_of_classes_adds_to_the_loss():
+    logits, presence = torch.randn(2, 4, 6, 6), torch.randn(2, 4)
+    labels = torch.randint(4, (2, 6, 6))
+    plain = segmentation_loss(logits, labels)
+    said = presence_loss(presence, labels)
+    assert segmentation_loss((logits, None, presence), labels) == plain + said
+    with_auxiliary = segmentation_loss((logits, logits, presence), labels)
+    torch.testing.assert_close(with_auxiliary, 1.4 * plain + said)
+    assert segmentation_loss((logits, None, presence), labels, presence_weight=0) == plain
