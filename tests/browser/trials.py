@@ -54,4 +54,30 @@ TRIALS: tuple[Trial, ...] = (
         'button[title="row 13, column 6"]',
         ".contextlab-picture",
     ),
+    Trial(
+        "04",
+        "a street, and what a slot makes of it",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
+        "05",
+        "the taps of a dilated kernel",
+        ".widget-slider .noUi-handle >> nth=0",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
+        "06",
+        "click a pixel and see whom it asks",
+        'button[title="row 13, column 6"]',
+        ".contextlab-picture",
+    ),
+    Trial(
+        "06",
+        "choose another method",
+        'button.widget-toggle-button:has-text("OCR")',
+        ".contextlab-picture",
+    ),
 )
