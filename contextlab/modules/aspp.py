@@ -15,7 +15,7 @@ from ._shapes import Float, check_choice, check_map, check_positive
 
 @register(
     "aspp",
-    title="Atrous spatial pyramid pooling",
+    title="Atrous spatial pyramid pooling (ASPP)",
     node="a pixel",
     squeeze="none",
     reason="fixed dilated offsets",

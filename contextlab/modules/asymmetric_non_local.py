@@ -73,7 +73,7 @@ class _Asymmetric(nn.Module):
 
 @register(
     "asymmetric_non_local",
-    title="Asymmetric pyramid non-local block",
+    title="Asymmetric pyramid non-local block (ANN)",
     node="keys: a pooled bin",
     squeeze="pyramid pooling",
     reason="pixels ask bins",
@@ -162,7 +162,7 @@ class AsymmetricNonLocal(_Asymmetric):
 
 @register(
     "asymmetric_fusion",
-    title="Asymmetric fusion non-local block",
+    title="Asymmetric fusion non-local block (ANN)",
     node="keys: a pooled bin of an earlier map",
     squeeze="pyramid pooling",
     reason="pixels ask bins",

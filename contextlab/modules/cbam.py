@@ -14,7 +14,7 @@ from ._shapes import Float, check_map, check_positive, check_splits
 
 @register(
     "cbam",
-    title="Convolutional block attention",
+    title="Convolutional block attention (CBAM)",
     node="a channel, then a pixel",
     squeeze="global pooling (average and maximum)",
     reason="two fully connected layers, then a 7 x 7 window",

@@ -18,7 +18,7 @@ KERNELS = ("dot_product", "rbf")
 
 @register(
     "compact_non_local",
-    title="Compact generalised non-local block",
+    title="Compact generalised non-local block (CGNL)",
     node="a channel (and position)",
     squeeze="none",
     reason="every channel with every channel",

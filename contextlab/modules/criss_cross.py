@@ -14,7 +14,7 @@ from ._shapes import Float, check_map, check_positive, check_query, check_splits
 
 @register(
     "criss_cross",
-    title="Criss-cross attention",
+    title="Criss-cross attention (CCNet)",
     node="a pixel",
     squeeze="none",
     reason="its row and column, twice",

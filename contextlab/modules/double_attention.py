@@ -14,7 +14,7 @@ from ._shapes import Float, check_map, check_positive, check_query, check_splits
 
 @register(
     "double_attention",
-    title="A² double attention",
+    title="Double attention (A²-Net)",
     node="a global descriptor",
     squeeze="attention pooling",
     reason="none",

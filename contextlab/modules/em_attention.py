@@ -27,7 +27,7 @@ def maximisation(x: Float[Tensor, "b c n"], z: Float[Tensor, "b n k"]) -> Float[
 
 @register(
     "em_attention",
-    title="Expectation-maximisation attention",
+    title="EM attention (EMANet)",
     node="a basis",
     squeeze="EM responsibilities",
     reason="mixture re-estimation",

@@ -24,7 +24,7 @@ def assignment(
 
 @register(
     "encoding",
-    title="Context encoding",
+    title="Context encoding (EncNet)",
     node="a codeword",
     squeeze="residual soft assignment",
     reason="fully connected",

@@ -16,7 +16,7 @@ FUSE = ("add", "scale")
 
 @register(
     "gcnet",
-    title="Global context block",
+    title="Global context block (GCNet)",
     node="a channel",
     squeeze="attention pooling",
     reason="two fully connected layers",

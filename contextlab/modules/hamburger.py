@@ -47,7 +47,7 @@ def factorise(
 
 @register(
     "hamburger",
-    title="Hamburger",
+    title="Hamburger (NMF)",
     node="an NMF atom",
     squeeze="matrix factorisation",
     reason="the low-rank product",

@@ -85,7 +85,7 @@ class CellAttention(nn.Module):
 
 @register(
     "ocnet",
-    title="Object context",
+    title="Object context (OCNet)",
     node="a pixel",
     squeeze="none",
     reason="everyone with everyone, by affinity; in the pyramid form within cells",

@@ -16,7 +16,7 @@ from .non_local import softmax_attention
 
 @register(
     "ocr",
-    title="Object-contextual representations",
+    title="Object-contextual representations (OCR)",
     node="a class",
     squeeze="class-probability pooling",
     reason="pixels ask classes",

@@ -14,7 +14,7 @@ from ._shapes import Float, check_choice, check_map, check_positive, check_split
 
 @register(
     "pyramid_pooling",
-    title="Pyramid pooling",
+    title="Pyramid pooling (PSP)",
     node="a pooled bin",
     squeeze="average over 1, 2, 3, 6 bins",
     reason="none",

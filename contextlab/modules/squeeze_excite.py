@@ -13,7 +13,7 @@ from ._shapes import Float, check_map, check_positive, check_splits
 
 @register(
     "squeeze_excite",
-    title="Squeeze-and-Excitation",
+    title="Squeeze-and-Excitation (SE)",
     node="a channel",
     squeeze="global average pooling",
     reason="two fully connected layers",

@@ -311,7 +311,7 @@ def _figures_alone() -> list[Config]:
         found += [other("gcnet", seed, fuse="scale"), other("squeeze_excite", seed, reduction=1)]
     found += [other("aspp", image_pool=False), other("aspp", rates=[12, 24, 36])]
     found += [run("aspp", control=True), other("criss_cross", recurrence=1)]
-    return found + [other("ocnet", form="pyramid"), other("compact_non_local", kernel="rbf")]
+    return [*found, other("ocnet", form="pyramid"), other("compact_non_local", kernel="rbf")]
 
 
 def shipped() -> list[Config]:
@@ -325,4 +325,4 @@ def shipped() -> list[Config]:
 
 def keeps_weights(config: Config) -> bool:
     """Whether a shipped run comes with its weights; of most the figures are enough."""
-    return config in _with_weights()
+    return config.seed == 0 and config not in _figures_alone()

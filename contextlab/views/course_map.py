@@ -27,55 +27,37 @@ class Row(NamedTuple):
     ready: bool = False
 
 
-# The methods that later lessons build, under the name that each will be registered with (the first
-# name of a row that holds several). A registered name replaces its row by its entry.
+# The methods that later lessons build, under the name that each will be registered with. A
+# registered name replaces its row by its entry.
 TO_COME = {
-    "gcnet": ("GCNet, CBAM", "a channel", "global pooling (attention; average and maximum)",
-              "two fully connected layers", "add; channel gate", "04"),
-    "pyramid_pooling": ("PSP", "a pooled bin", "average over 1, 2, 3, 6 bins", "none",
-                        "upsample, concatenate", "05"),
-    "aspp": ("ASPP", "a pixel", "none", "fixed dilated offsets", "concatenate", "05"),
-    "double_attention": ("A²-Net", "a global descriptor", "attention pooling", "none",
-                         "attention distribution", "06"),
-    "compact_non_local": ("CGNL, DANet-channel", "a channel (and position)", "none",
-                          "every channel with every channel", "add", "06"),
-    "criss_cross": ("criss-cross (CCNet)", "a pixel", "none", "its row and column, twice", "add",
-                    "06"),
-    "asymmetric_non_local": ("ANN", "keys: a pooled bin", "pyramid pooling", "pixels ask bins",
-                             "add", "06"),
-    "em_attention": ("EMANet", "a basis", "EM responsibilities", "mixture re-estimation",
-                     "responsibilities × bases", "06"),
-    "hamburger": ("Hamburger", "an NMF atom", "matrix factorisation", "the low-rank product", "add",
-                  "06"),
-    "encoding": ("EncNet", "a codeword", "residual soft assignment", "fully connected",
-                 "channel gate", "06"),
-    "object_context": ("OCR", "a class", "class-probability pooling", "pixels attend to classes",
-                       "concatenate", "06"),
-    "glore": ("GloRe; DGCNet, feature space", "a latent concept", "learned projection",
-              "learned A, I - A", "the projection, transposed", "07"),
-    "coordinate_graph": ("DGCNet, coordinate space", "a d × d cell",
-                         "pool or strided convolution", "cell affinity", "upsample, add", "07"),
-    "squeeze_reasoning": ("SR (SRNet)", "a group of channels", "average or Hadamard pooling",
-                          "learned A, I - A, or attention, over K nodes", "channel gate, 1x1, add",
-                          "08"),
+    "dual_graph": ("DGCNet", "a d × d cell; a latent concept",
+                   "pool or strided convolution; learned projection",
+                   "cell affinity; learned A, I - A", "upsample; the projection, transposed; add",
+                   "07"),
     "guided_fusion": ("GGCF", "a pixel", "none",
                       "LOCAL window and GRID lattice; top-N when pruned", "concatenate", "09"),
-    "rectangular_calibration": ("coordinate attention, RCA (CGRSeg)", "a row, a column",
-                                "axial pooling", "shared 1x1; strip convolutions on their sum",
-                                "gate", "11"),
+    "rectangular_calibration": ("RCA (CGRSeg)", "a row, a column", "axial pooling",
+                                "strip convolutions on their sum", "gate", "11"),
     "prototype_guidance": ("DPG (CGRSeg)", "a class", "class-probability pooling",
                            "classes attend", "channel gate", "12"),
 }  # fmt: skip
 
 
-def course_rows() -> list[Row]:
-    """The rows of the map in the order of the lessons: the catalogue, and what is still to come."""
+def course_rows(first: str = "00", last: str = "99") -> list[Row]:
+    """The rows of the map in the order of the lessons: the catalogue, and what is still to come.
+
+    Args:
+        first, last: the lessons whose rows are wanted, both included.
+    """
     entries = catalogue()
     rows = [
         Row(e.title, e.node, e.squeeze, e.reason, e.reconstruct, e.lesson, True)
         for e in entries.values()
     ]
     rows += [Row(*row) for name, row in TO_COME.items() if name not in entries]
+    rows = [row for row in rows if first <= row.lesson <= last]
+    if not rows:
+        raise ValueError(f"expected lessons that have methods, got {first!r} to {last!r}")
     return sorted(rows, key=lambda row: (row.lesson, not row.ready))
 
 
@@ -97,17 +79,20 @@ def course_table() -> Table:
 
 
 @styled
-def course_map() -> tuple[Figure, dict]:
+def course_map(first: str = "00", last: str = "99") -> tuple[Figure, dict]:
     """The map as a figure: the three steps in their colours, methods to come in grey.
+
+    Args:
+        first, last: the lessons whose rows are wanted, both included.
 
     Returns:
         the figure, and "ready" and "to come": titles of the methods.
     """
-    rows = course_rows()
+    rows = course_rows(first, last)
     head = ("", "a node is", "squeeze", "reason", "reconstruct", "")
     under = ("method", "", "pixels → nodes", "nodes talk along a graph", "nodes → pixels", "lesson")
     # left edges in inches of nine, and characters to a line
-    left, chars = (0.10, 1.82, 3.20, 4.85, 6.90, 8.50), (21, 18, 21, 28, 20, 6)
+    left, chars = (0.10, 1.82, 3.20, 4.85, 6.90, 8.50), (21, 18, 19, 27, 20, 6)
     tint = [None, None, *STEP_COLOURS.values(), None]
     cells = [["\n".join(textwrap.wrap(text, n)) for text, n in zip(row[:6], chars)] for row in rows]
     heights = [0.17 + 0.155 * max(c.count("\n") + 1 for c in line) for line in cells]
