@@ -50,8 +50,8 @@ runs: setup ## train what the lessons show (quick budget), skipping what is ther
 lessons: setup ## execute the lessons and refresh their outputs
 	$(RUN) python -m contextlab.exercises refresh
 
-bench: setup ## time and memory of the fused non-local block against the plain one
-	$(RUN) python benchmarks/non_local.py
+bench: setup ## time and memory of every module against its plain version
+	$(RUN) python benchmarks/modules.py
 
 lock: $(if $(OWN_UV),.uv/uv-$(UV_VERSION)) ## resolve anew: uv.lock, then requirements.txt from it
 	$(UV) lock

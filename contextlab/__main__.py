@@ -1,16 +1,17 @@
-"""The command line: ``python -m contextlab train | evaluate | runs | catalogue``."""
+"""The command line: train, evaluate, runs, catalogue, bill, claims."""
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import json
 import shlex
 import sys
 from pathlib import Path
 
 import torch
 
-from contextlab import catalogue, runs, training
+from contextlab import catalogue, costs, runs, training
 from contextlab.home import home
 
 SETTINGS = {"camvid": runs.camvid, "streets": runs.streets}
@@ -82,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
 
     listed = commands.add_parser("catalogue", help="the context modules")
     listed.set_defaults(command=_catalogue)
+
+    bill = commands.add_parser("bill", help="the papers' cost tables, recomputed row by row")
+    bill.set_defaults(command=_bill)
+    bill.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(costs.BILLS))
+
+    claims = commands.add_parser("claims", help="claims about costs, settled by counting")
+    claims.set_defaults(command=_claims)
+    claims.add_argument("--times", type=Path, help="a JSON file of benchmarks/modules.py")
     return parser
 
 
@@ -192,6 +201,29 @@ def _catalogue(options: argparse.Namespace) -> None:
         _say(f"{name}: {entry.title} ({entry.source}; lesson {entry.lesson})")
         _say(f"    a node is {entry.node}; squeeze: {entry.squeeze}; reason: {entry.reason};")
         _say(f"    reconstruct: {entry.reconstruct}")
+
+
+def _bill(options: argparse.Namespace) -> None:
+    for table in options.tables or costs.BILLS:
+        _say(f"{costs.bill(table)}\n")
+
+
+def _claims(options: argparse.Namespace) -> None:
+    seconds = {}
+    if options.times is not None:
+        try:
+            for row in json.loads(options.times.read_text())["rows"]:
+                if row["pass"] == "forward":
+                    seconds[row["module"], row["side"]] = row["ours (ms)"] / 1e3
+        except (json.JSONDecodeError, KeyError, TypeError) as problem:
+            raise ValueError(
+                f"{options.times} holds no measured times ({problem!r}): "
+                f"python benchmarks/modules.py --json {options.times} writes them"
+            ) from problem
+    for claim in costs.claims(seconds):
+        _say(f"{claim.name} ({claim.source}): {claim.sentence}")
+        _say(f"    {claim.found}")
+        _say(f"    {claim.verdict}")
 
 
 def _placed(model: torch.nn.Module) -> torch.nn.Module:

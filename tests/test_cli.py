@@ -173,6 +173,28 @@ def test_the_catalogue_is_printed(capsys):
     assert all(name in said and entry.source in said for name, entry in catalogue().items())
 
 
+def test_the_bill_and_the_claims_are_printed(capsys, tmp_path):
+    assert cli.main(["bill", "SRNet V", "CGRSeg heads"]) == 0
+    said = capsys.readouterr().out
+    assert "SRNet (DFv2)" in said and "HamHead" in said and "SRNet X" not in said
+    assert cli.main(["bill", "SRNet VI"]) == 2
+    assert "expected a table of" in capsys.readouterr().err
+
+    times = tmp_path / "times.json"
+    measured = [
+        {"module": name, "side": side, "pass": "forward", "ours (ms)": side**power}
+        for name, power in (("non_local", 4), ("squeeze_reasoning", 2))
+        for side in (32, 96)
+    ]
+    times.write_text(json.dumps({"rows": measured}))
+    assert cli.main(["claims", "--times", str(times)]) == 0
+    said = capsys.readouterr().out
+    assert "S22" in said and "exponents of N 2.00 and 1.00" in said and "undecided" not in said
+    times.write_text("{}")
+    assert cli.main(["claims", "--times", str(times)]) == 2
+    assert "holds no measured times" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_in_a_real_process(tmp_path):
     words = [*STREETS, "--steps", "100000", "--batch", "2", "--out", str(tmp_path / "out")]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from contextlab import runs, training
+from contextlab import catalogue, runs, training
 from contextlab.training import checkpoints
 
 
@@ -271,3 +271,9 @@ def test_the_shipped_list_has_what_the_lessons_compare():
     ]
     assert {config.name for config in wanted} <= set(names)
     assert all(config.budget == "quick" for config in runs.shipped())
+
+
+def test_every_module_has_its_runs():
+    """Three seeds with all demands: what the comparison of the family in lesson 06 shows."""
+    shown = {(c.context, c.seed) for c in runs.shipped() if all(c.data_options.values())}
+    assert shown == {(name, seed) for name in (None, *catalogue()) for seed in range(3)}
