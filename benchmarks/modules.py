@@ -147,9 +147,6 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
 
-    sides, rows = sorted(set(chosen.sides)), []
-    for name in chosen.only or catalogue():
-        rows += rows_of(name, sides, chosen.channels, chosen.repeats, chosen.device)
     setting = {
         "date": datetime.date.today().isoformat(),
         "torch": torch.__version__,
@@ -158,12 +155,17 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         "threads": torch.get_num_threads(),
         "channels": chosen.channels,
     }
-    fits = exponents(rows)
+    sides, rows, fits = sorted(set(chosen.sides)), [], []
+    for name in chosen.only or catalogue():
+        rows += rows_of(name, sides, chosen.channels, chosen.repeats, chosen.device)
+        fits = exponents(rows)
+        if chosen.json:  # after each module, since all of them take long
+            chosen.json.write_text(
+                json.dumps(setting | {"rows": rows, "exponents": fits}, indent=1)
+            )
     print(", ".join(f"{key} {value}" for key, value in setting.items()))
     print(Table(rows, digits=3))
     print(Table(fits))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(setting | {"rows": rows, "exponents": fits}, indent=1))
     return rows
 
 
