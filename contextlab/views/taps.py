@@ -65,7 +65,7 @@ def taps_figure(
     rates: Sequence[int],
     *,
     shape: tuple[int, int] = (16, 32),
-    field: int | None = None,
+    view: tuple[tuple[int, int], int] | None = None,
     title: str = "",
 ) -> tuple[Figure, dict]:
     """One position of the map and the taps of its dilated kernels, inside the image and outside.
@@ -75,7 +75,7 @@ def taps_figure(
         query: row and column on the map.
         rates: dilations, in steps of the map.
         shape: rows and columns of the map.
-        field: pixels that each position of the map sees: a square around every tap on the map.
+        view: the offset of a tap and how many pixels it sees: a frame around them.
         title: a line above; by default how many taps read padding.
 
     Returns:
@@ -107,15 +107,13 @@ def taps_figure(
     picture(axes, 0.6 * rgb + 0.4, zorder=1)
     axes.add_patch(Rectangle((-0.5, -0.5), w, h, fill=False, edgecolor=QUIET, linewidth=1.0))
     axes.set(**limits)
-    if field is not None:
-        for i, rate in enumerate(rates):
-            for y, x in taps_of(rate):
-                spot = query[0] + y, query[1] + x
-                if 0 <= spot[0] < rows and 0 <= spot[1] < columns:
-                    middle = [(s + 0.5) * stride - 0.5 for s in spot]
-                    corner = (middle[1] - field / 2, middle[0] - field / 2)
-                    look = {"facecolor": series(i), "alpha": 0.10, "edgecolor": "none"}
-                    axes.add_patch(Rectangle(corner, field, field, **look, zorder=1.5))
+    if view is not None:
+        (dy, dx), side = view
+        middle = [(q + d + 0.5) * stride - 0.5 for q, d in zip(query, (dy, dx))]
+        corner = (middle[1] - side / 2, middle[0] - side / 2)
+        for colour, wide in (("white", 4.0), (INK, 1.8)):
+            frame = {"fill": False, "edgecolor": colour, "linewidth": wide, "zorder": 2.5}
+            axes.add_patch(Rectangle(corner, side, side, **frame))
     inside = draw_taps(axes, query, rates, shape, stride)
     padding = 1 - sum(inside.values()) / (9 * len(inside))
     out = 9 * len(inside) - sum(inside.values())

@@ -48,7 +48,7 @@ def test_multiples_of_three_leave_holes_and_powers_none(readable):
 
 @pytest.mark.parametrize("query, rates", [((13, 6), (3, 6, 9)), ((0, 0), (1,)), ((8, 16), (18,))])
 def test_taps_inside_and_outside(streets, readable, query, rates):
-    figure, numbers = taps_figure(streets[0][0], query, rates, field=31)
+    figure, numbers = taps_figure(streets[0][0], query, rates, view=((-rates[-1], 0), 31))
     readable(figure)
     for rate in rates:
         spots = [(query[0] + y, query[1] + x) for y, x in taps_of(rate)]
