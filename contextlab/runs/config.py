@@ -289,7 +289,14 @@ def _with_weights() -> list[Config]:
     # four steps along the pixel grid reach 63 pixels too, but only by averaging
     found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
     found += [streets("non_local", control=True, **quick)]
-    return found + [streets(context, **quick) for context in LOOKED_INTO]
+    found += [streets(context, **quick) for context in LOOKED_INTO]
+    return [*found, _other("aspp", image_pool=False)]
+
+
+def _other(context: str, seed: int = 0, **options) -> Config:
+    """The course's setting with other options of the module."""
+    options = {**COURSE_OPTIONS.get(context, {}), **options}
+    return streets(context, seed=seed, budget="quick", context_options=options)
 
 
 def _figures_alone() -> list[Config]:
@@ -298,20 +305,16 @@ def _figures_alone() -> list[Config]:
     def run(context: str | None, seed: int = 0, **overrides) -> Config:
         return streets(context, seed=seed, budget="quick", **overrides)
 
-    def other(context: str, seed: int = 0, **options) -> Config:
-        kept = COURSE_OPTIONS.get(context, {})
-        return run(context, seed, context_options={**kept, **options})
-
     found = [run(context) for context in FAMILY if context not in LOOKED_INTO]
     for seed in (1, 2):
         found += [run(context, seed) for context in (None, "non_local", "squeeze_excite", *FAMILY)]
-        found += [other("graph_conv", seed, steps=4)]
+        found += [_other("graph_conv", seed, steps=4)]
     for seed in (0, 1, 2):
         # is it the gate, or the bottleneck, that loses something?
-        found += [other("gcnet", seed, fuse="scale"), other("squeeze_excite", seed, reduction=1)]
-    found += [other("aspp", image_pool=False), other("aspp", rates=[12, 24, 36])]
-    found += [run("aspp", control=True), other("criss_cross", recurrence=1)]
-    return [*found, other("ocnet", form="pyramid"), other("compact_non_local", kernel="rbf")]
+        found += [_other("gcnet", seed, fuse="scale"), _other("squeeze_excite", seed, reduction=1)]
+    found += [_other("aspp", rates=[12, 24, 36])]
+    found += [run("aspp", control=True), _other("criss_cross", recurrence=1)]
+    return [*found, _other("ocnet", form="pyramid"), _other("compact_non_local", kernel="rbf")]
 
 
 def shipped() -> list[Config]:
