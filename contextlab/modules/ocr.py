@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ._layers import conv_norm_relu
 from ._registry import register
 from ._shapes import Float, check_map, check_positive, check_splits
-from .non_local import softmax_attention
 
 
 @register(
@@ -109,14 +108,18 @@ class ObjectContextual(nn.Module):
     ) -> Float[Tensor, "b e h w"]:
         check_map(self, x, self.channels)
         nodes = self.gather(x, self.region_logits(x, logits))
-        query = rearrange(self.phi(x), "b d h w -> b 1 (h w) d").contiguous()
-        key, value = (
-            rearrange(layer(nodes), "b d k 1 -> b 1 k d").contiguous()
-            for layer in (self.psi, self.delta)
-        )
-        y = softmax_attention(query, key, value, query.shape[-1] ** -0.5)
-        y = self.rho(rearrange(y, "b 1 (h w) d -> b d h w", h=x.shape[2]))
+        y = self.rho(self.ask(self.phi(x), self.psi(nodes), self.delta(nodes)))
         return self.dropout(self.g(torch.cat([y, x], 1)))
+
+    @staticmethod
+    def ask(
+        query: Float[Tensor, "b d h w"],
+        key: Float[Tensor, "b d k 1"],
+        value: Float[Tensor, "b d k 1"],
+    ) -> Float[Tensor, "b d h w"]:
+        """Σ_k w_ik δ(f_k). So few regions need no fused kernel: w is b k h w, as the logits are."""
+        logits = einsum(query * query.shape[1] ** -0.5, key, "b d h w, b d k one -> b k h w")
+        return einsum(logits.softmax(1), value, "b k h w, b d k one -> b d h w")
 
     def region_logits(self, x: Tensor, logits: Tensor | None) -> Tensor:
         if logits is None and self.classifier is None:
