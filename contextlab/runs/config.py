@@ -314,7 +314,8 @@ def _figures_alone() -> list[Config]:
         found += [_other("gcnet", seed, fuse="scale"), _other("squeeze_excite", seed, reduction=1)]
     found += [_other("aspp", rates=[12, 24, 36])]
     found += [run("aspp", control=True), _other("criss_cross", recurrence=1)]
-    return [*found, _other("ocnet", form="pyramid"), _other("compact_non_local", kernel="rbf")]
+    found += [_other("ocnet", seed, form="pyramid") for seed in (0, 1, 2)]
+    return [*found, _other("compact_non_local", kernel="rbf")]
 
 
 def shipped() -> list[Config]:
