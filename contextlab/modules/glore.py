@@ -48,6 +48,7 @@ class GloRe(nn.Module):
         c (n + 2 d) + n + d + n² + d² + 2 c parameters, variant "glore" n more.
 
     Example:
+        >>> import torch
         >>> GloRe(64)(torch.randn(2, 64, 9, 7)).shape
         torch.Size([2, 64, 9, 7])
 
