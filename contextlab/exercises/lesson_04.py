@@ -223,7 +223,7 @@ def _check_hadamard(hadamard):
             got,
             reduce(one * two, "b c h w -> b c", "mean"),
             what=f"the vector of {c} x {h} x {w} maps",
-            why="Channel k of b meets channel k of c, at the same pixel.",
+            why="Channel k of u meets channel k of v, at the same pixel.",
         )
     one, two = torch.randn(1, 48, 3, 3), torch.randn(1, 48, 3, 3)
     with _Largest(one, two) as seen:  # unwrapped: the guard around it makes copies
@@ -292,8 +292,8 @@ def squeeze_bound(share):
 """
 
 HADAMARD = """
-def hadamard(b, c):
-    return reduce(b * c, "b c h w -> b c", "mean")
+def hadamard(u, v):
+    return reduce(u * v, "b c h w -> b c", "mean")
 """
 
 EXERCISES = [
@@ -347,8 +347,8 @@ EXERCISES = [
         prompt="""
         Write the second half of CBAM up to the gate: at every pixel the **maximum** over the
         channels, then the **mean** over the channels; these two maps, in this order, go through
-        `window` (a $7\\times7$ convolution from 2 channels to 1) and a sigmoid. Return the gate,
-        `b 1 h w`.
+        `window` (a $7\\times7$ convolution from 2 channels to 1) and a sigmoid. The norm comes
+        later, inside the `window` that the block hands in. Return the gate, `b 1 h w`.
         """,
         stub="""
         def pixel_gate(x, window):
@@ -381,7 +381,7 @@ EXERCISES = [
         lesson="04",
         title="attention pooling",
         prompt="""
-        Write $s = \\sum_i \\alpha_i x_i$ with $\\alpha = \\mathrm{softmax}_i(\\text{score}_i)$.
+        Write $s = \\sum_j \\alpha_j x_j$ with $\\alpha = \\mathrm{softmax}_j(\\text{score}_j)$.
         `x` is `b c h w`, `scores` is `b 1 h w`, one score a pixel. Return `b c`.
         """,
         stub="""
@@ -454,44 +454,44 @@ EXERCISES = [
         lesson="04",
         title="from a matrix to its diagonal",
         prompt="""
-        Bilinear pooling makes $G = \\frac1N\\sum_i b_i c_i^\\top$, a $c\\times c$ matrix. Write the
-        **diagonal** of it, $g = \\frac1N\\sum_i b_i\\circ c_i$, without making the matrix. `b` and
-        `c` are `b c h w`, the result is `b c`. The same image in another size must give the same
+        Bilinear pooling makes $G = \\frac1N\\sum_i u_i v_i^\\top$, a $c\\times c$ matrix. Write the
+        **diagonal** of it, $g = \\frac1N\\sum_i u_i\\odot v_i$, without making the matrix. `u` and
+        `v` are `b c h w`, the result is `b c`. The same image in another size must give the same
         vector.
         """,
         stub="""
-        def hadamard(b, c):
+        def hadamard(u, v):
             # two maps of one shape -> b c
             return ...
         """,
         solution=HADAMARD,
         check=_check_hadamard,
         hint="""
-        The entry $(k, k)$ of the matrix is the mean over the pixels of $b_{ki}\\,c_{ki}$. In which
+        The entry $(k, k)$ of the matrix is the mean over the pixels of $u_{ik}\\,v_{ik}$. In which
         order do the product and the mean come?
         """,
         wrong=(
             WrongAnswer(HADAMARD.replace('"mean"', '"sum"'), "It grows with the map"),
             WrongAnswer(
-                "def hadamard(b, c):\n"
-                '    means = [reduce(t, "b c h w -> b c", "mean") for t in (b, c)]\n'
+                "def hadamard(u, v):\n"
+                '    means = [reduce(t, "b c h w -> b c", "mean") for t in (u, v)]\n'
                 "    return means[0] * means[1]",
                 "multiply first, then average",
             ),
             WrongAnswer(
-                "def hadamard(b, c):\n"
-                '    matrix = einsum(b, c, "b p h w, b q h w -> b p q")\n'
-                "    return matrix / (b.shape[2] * b.shape[3])",
+                "def hadamard(u, v):\n"
+                '    matrix = einsum(u, v, "b p h w, b q h w -> b p q")\n'
+                "    return matrix / (u.shape[2] * u.shape[3])",
                 "Keep its diagonal",
             ),
             WrongAnswer(
-                "def hadamard(b, c):\n"
-                '    matrix = einsum(b, c, "b p h w, b q h w -> b p q")\n'
+                "def hadamard(u, v):\n"
+                '    matrix = einsum(u, v, "b p h w, b q h w -> b p q")\n'
                 "    diagonal = torch.diagonal(matrix, dim1=1, dim2=2)\n"
-                "    return diagonal / (b.shape[2] * b.shape[3])",
+                "    return diagonal / (u.shape[2] * u.shape[3])",
                 "all pairs",
             ),
-            WrongAnswer(HADAMARD.replace("b * c", "b + c"), "values are off|mean of the products"),
+            WrongAnswer(HADAMARD.replace("u * v", "u + v"), "values are off|mean of the products"),
         ),
     ),
 ]
@@ -508,8 +508,8 @@ QUIZ = [
         "The network meets other sizes than those it was trained on. Both lose the positions.",
     ),
     Question(
-        "The same vector is given to every pixel. Which demand can it not settle, however long it "
-        "is trained?",
+        "A vector lists the symbols of the signs, and every pixel is told the same. Which demand "
+        "does that not settle?",
         (
             "G: noon or dusk",
             "L: which long vehicle, when there is one in the image",

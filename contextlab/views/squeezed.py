@@ -86,7 +86,7 @@ def squeeze_figure(image: Map, seen: Mapping[str, Map]) -> tuple[Figure, dict]:
     for i, (name, value) in enumerate(maps.items(), 1):
         axes = figure.add_subplot(grid[0, i])
         if abs(value.sum() - 1) < 1e-3:
-            picture(axes, glow(0.30 * grey(image), value), name)
+            picture(axes, glow(0.30 * grey(image), value), f"{name}, brightest {value.max():.1%}")
         else:
             picture(axes, value, f"{name}, 0 dark to 1 light", cmap=HEAT, vmin=0, vmax=1)
     for i, (name, value) in enumerate(vectors.items(), 1):
@@ -119,7 +119,7 @@ def gates_figure(groups: Mapping[str, Sequence[Map]], *, title: str = "") -> tup
     if len(groups) != 2:
         raise ValueError(f"expected two groups, got {len(groups)}")
     stacked = {name: np.stack([_array(g) for g in gates]) for name, gates in groups.items()}
-    (_, one), (_, other) = stacked.items()
+    (first, one), (second, other) = stacked.items()
     gap = one.mean(0) - other.mean(0)
     order = np.argsort(gap)
     best = np.abs(gap).argmax()
@@ -132,7 +132,7 @@ def gates_figure(groups: Mapping[str, Sequence[Map]], *, title: str = "") -> tup
     rows = figure.subplots(2, 1, gridspec_kw={"height_ratios": heights})
     for axes, (name, value) in zip(rows, stacked.items()):
         shown = picture(axes, value[:, order], name, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
-    rows[1].set_xlabel(f"{len(order)} channels, ordered by the difference of the two means")
+    rows[1].set_xlabel(f"{len(order)} channels, ordered by mean at {first} minus mean at {second}")
     rows[0].set_ylabel("images")
     rows[1].set_ylabel("images")
     figure.colorbar(shown, ax=rows, label="gate", fraction=0.03, pad=0.01)
