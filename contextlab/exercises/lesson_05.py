@@ -271,8 +271,8 @@ EXERCISES = [
         solution=BIN_EDGES,
         check=_check_bin_edges,
         hint="""
-        The start is rounded down, the end is rounded up: `i * n // s` and
-        `math.ceil((i + 1) * n / s)`.
+        A pixel that an edge cuts belongs to both bins: which edge must move down to a whole number,
+        which up? `//` rounds down; look for its opposite in `math`.
         """,
         wrong=(
             WrongAnswer(
@@ -352,7 +352,7 @@ EXERCISES = [
         title="one branch with holes",
         prompt="""
         Return a module that maps `b channels h w` to `b width h w`, any h and w: a $3\\times3$
-        convolution with taps `rate` steps apart, a batch norm, a ReLU.
+        convolution without bias, its taps `rate` steps apart, a batch norm, a ReLU.
         """,
         stub="""
         def atrous_branch(channels, width, rate):
@@ -401,9 +401,8 @@ EXERCISES = [
         solution=TAPS_INSIDE,
         check=_check_taps_inside,
         hint="""
-        One axis first. The middle tap is inside at all $n$ pixels, the left one at $n - r$ of them,
-        or at none if $r \\ge n$. With $n = 6$, $r = 2$: $(6 + 4 + 4)/18 = 7/9$. The two axes are
-        independent.
+        One axis first: at how many of its $n$ pixels is the left tap inside, at how many the middle
+        one? For $n = 6$, $r = 2$ the share is $7/9$. A tap must be inside along both axes.
         """,
         wrong=(
             WrongAnswer(
@@ -490,8 +489,8 @@ QUIZ = [
             "both",
         ),
         1,
-        "Taps are counted from the pixel, bins from the corner of the image: what moves from one "
-        "bin into the next changes the answer.",
+        "A tap is a place relative to the pixel, so it moves along. A bin is a place in the image: "
+        "what moves from one bin into the next changes the answer.",
     ),
     Question(
         "A 3 x 3 kernel of rate 36 runs over a map of 33 x 33. What is it in effect?",
@@ -519,7 +518,7 @@ QUIZ = [
         "It reads 4096 channels at every pixel. The stages run on 50 bins instead of 9,216 pixels.",
     ),
     Question(
-        "Why does no fixed structure solve demand P?",
+        "Why does fixed structure not help with demand P?",
         (
             "its receptive field is too small",
             "who answers is decided by place, and the sign of my colour can stand anywhere",
@@ -527,6 +526,6 @@ QUIZ = [
         ),
         1,
         "P needs a choice that depends on the content of both pixels. Bins and taps are the same "
-        "for every image.",
+        "for every image. (One vector whose channels bind hue and symbol would do, lesson 04.)",
     ),
 ]

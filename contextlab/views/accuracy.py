@@ -21,6 +21,7 @@ def demand_bars(
     bounds: Mapping[str, Mapping[str, float]] | None = None,
     titles: Mapping[str, str] | None = None,
     title: str = "",
+    foot: bool = False,
 ) -> tuple[Figure, dict]:
     """Accuracy on the pixels of each demand, several runs beside the bounds of what can be known.
 
@@ -31,6 +32,8 @@ def demand_bars(
         bounds: name to shares by demand, drawn as marks across the bars: an ideal patch, say.
         titles: demands in the order to draw, with their titles; those of the streets by default.
         title: a line above.
+        foot: write the means into the feet of the bars, where no seed's dot can be mistaken for
+            theirs.
 
     Returns:
         the figure, and name to demand to the mean share.
@@ -61,7 +64,7 @@ def demand_bars(
                 spots = x + width * np.linspace(-0.2, 0.2, len(values))
                 axes.plot(spots, values, ".", color=INK, markersize=4)
             if len(table) <= 4:
-                top = max(values) + 1.3
+                top = 1.5 if foot else max(values) + 1.3
                 box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}  # over the bounds
                 style = {"ha": "center", "va": "bottom", "fontsize": 9, "zorder": 5, "bbox": box}
                 axes.text(x, top, f"{mean:.0f}", **style)

@@ -20,7 +20,7 @@ from .palette import INK, QUIET, pixels, series
 def bins_figure(length: int, sizes: Sequence[int]) -> tuple[Figure, dict]:
     """The bins of adaptive pooling on a line of pixels, a row of bars for each number of bins.
 
-    Bins that share a pixel with the one before stand a step lower, so that both can be seen.
+    In a row whose bins share pixels every other bin stands a step lower, so that all can be seen.
 
     Args:
         length: number of pixels.
@@ -41,7 +41,7 @@ def bins_figure(length: int, sizes: Sequence[int]) -> tuple[Figure, dict]:
     for row, (size, edges) in enumerate(bins.items()):
         count = np.zeros(length, int)
         for i, (start, end) in enumerate(edges):
-            low = i > 0 and start < edges[i - 1][1] and i % 2
+            low = i % 2
             count[start:end] += 1
             top, high = (row - 0.30 + 0.30 * low, 0.28) if _overlap(edges) else (row - 0.22, 0.44)
             style = {"boxstyle": "round,pad=0,rounding_size=0.1", "mutation_aspect": 0.6}

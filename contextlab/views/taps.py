@@ -234,26 +234,43 @@ def coverage(rates: Sequence[int], *, stacked: bool) -> Tensor:
 
 @styled
 def coverage_figure(
-    designs: Mapping[str, tuple[Sequence[int], bool]],
+    designs: Mapping[str, tuple[Sequence[int], bool]], *, view: int | None = None
 ) -> tuple[Figure, dict[str, dict]]:
     """Which positions of the map one output reads, design by design; white ones are holes.
 
+    The colour is the number of paths from the position to the output, on one scale for all.
+
     Args:
         designs: name to (rates, stacked), as for :func:`coverage`.
+        view: odd side of the square around the output to draw, the same for all designs; by default
+            each shows its whole reach.
 
     Returns:
         the figure, and for each name "size" (side of the square in reach), "read" (positions of it
         that are read) and "share".
+
+    Raises:
+        ValueError: an even side to draw.
     """
-    figure = new_figure(9.0 / len(designs) + 0.55)
+    if view is not None and (view < 1 or view % 2 == 0):
+        raise ValueError(f"expected an odd side to draw, got {view}")
+    figure = new_figure(8.3 / len(designs) + 0.55)
     panels = np.atleast_1d(figure.subplots(1, len(designs)))
     numbers = {}
-    for axes, (name, (rates, stacked)) in zip(panels, designs.items()):
-        paths = coverage(rates, stacked=stacked).double()
+    grids = [coverage(rates, stacked=stacked).double() for rates, stacked in designs.values()]
+    norm = LogNorm(1, max(3, *(float(grid.max()) for grid in grids)))
+    for axes, name, paths in zip(panels, designs, grids):
         read, side = int((paths > 0).sum()), len(paths)
         numbers[name] = {"size": side, "read": read, "share": read / side**2}
         shown = np.where(paths > 0, paths, np.nan)
-        norm = LogNorm(0.7, max(3, float(paths.max())))
-        picture(axes, shown, f"{name}\n{side} x {side}, {read / side**2:.0%} read", norm=norm,
-                cmap=HEAT)  # fmt: skip
+        margin = 0 if view is None else (view - side) // 2
+        shown = np.pad(shown, max(0, margin), constant_values=np.nan)
+        if margin < 0:
+            shown = shown[-margin:margin, -margin:margin]
+        part = f", {view} x {view} shown" if margin < 0 else ""
+        title = f"{name}\n{read / side**2:.0%} of {side} x {side}{part}"
+        picture(axes, shown, title, norm=norm, cmap=HEAT)
+    bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.85, aspect=30, pad=0.01)
+    bar.set_label("paths")
+    bar.outline.set_visible(False)
     return figure, numbers

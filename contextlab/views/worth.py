@@ -13,13 +13,14 @@ from .palette import INK, PAPER
 
 @styled
 def worth_figure(
-    lost: Mapping[str, Mapping[str, Mapping[str, float]]],
+    lost: Mapping[str, Mapping[str, Mapping[str, float]]], *, title: str = ""
 ) -> tuple[Figure, dict[str, dict[str, str]]]:
     """Tables side by side, one a block: rows are its parts, columns the demands, darker is more.
 
     Args:
         lost: block to part to demand to points of accuracy lost without the part; every part of a
             block has the same demands.
+        title: a line above all tables.
 
     Returns:
         the figure, and for each block the part that each demand misses most.
@@ -29,7 +30,9 @@ def worth_figure(
         for block, parts in lost.items()
     }
     rows = max(len(names) for names, _, _ in tables.values())
-    figure = new_figure(0.40 * rows + 0.75)
+    figure = new_figure(0.40 * rows + 0.75 + 0.3 * bool(title))
+    if title:
+        figure.suptitle(title)
     panels = np.atleast_1d(figure.subplots(1, len(tables)))
     most = {}
     for axes, (block, (names, demands, parts)) in zip(panels, tables.items()):

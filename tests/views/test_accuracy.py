@@ -37,6 +37,14 @@ def test_many_runs_stay_readable(readable):
     readable(views.demand_bars(runs, title="Seven")[0])
 
 
+def test_means_in_the_feet_leave_the_dots_alone(readable):
+    seeds = [{"G": 0.5, "A": 0.7}, {"G": 0.9, "A": 0.7}]
+    figure, _ = views.demand_bars({"ASPP": seeds}, foot=True)
+    readable(figure)
+    places = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    assert set(places) == {"70"} and places["70"] < 10
+
+
 def test_bars_need_a_demand():
     with pytest.raises(ValueError, match="expected runs with accuracies"):
         views.demand_bars({"FCN": {"x": 0.4}})

@@ -76,3 +76,16 @@ def test_the_curve_ends_at_the_centre(readable):
     figure, numbers = padding_figure((33, 65), marks=(6, 12, 36))
     readable(figure)
     assert numbers[33][36] == pytest.approx(1) and numbers[65][36] > 3
+
+
+def test_designs_are_drawn_on_one_scale(readable):
+    designs = {"wide": ((3, 6), True), "small": ((1,), False)}
+    figure, numbers = coverage_figure(designs, view=5)
+    readable(figure)
+    wide, small = (axes.images[0].get_array() for axes in figure.axes[:2])
+    assert wide.shape == small.shape == (5, 5)
+    assert numbers["wide"]["size"] == 19 and numbers["small"]["read"] == 9
+    assert int((~small.mask).sum()) == 9 and int((~wide.mask).sum()) == 1
+    assert figure.axes[-1].get_ylabel() == "paths"
+    with pytest.raises(ValueError, match="odd side"):
+        coverage_figure(designs, view=4)
