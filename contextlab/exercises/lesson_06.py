@@ -399,7 +399,7 @@ EXERCISES = [
         prompt="""
         Write the two steps. `values` is `b n m`; `gather` and `distribute` are scores `b n k`, not
         yet soft-maxed. $B$ is made of `gather`: each of the $k$ descriptors spreads a weight of 1
-        over the pixels. $V$ is made of `distribute`: each pixel spreads a weight of 1 over the
+        over the pixels. $D$ is made of `distribute`: each pixel spreads a weight of 1 over the
         descriptors. Return `b n m`, and make no $n\\times n$ matrix.
         """,
         stub="""
@@ -673,11 +673,12 @@ QUIZ = [
         "differences and picks one channel.",
     ),
     Question(
-        "Which trick keeps every pixel's weights exactly those of full attention?",
+        "With a soft-max in place, which trick keeps every pixel's weights exactly those of full "
+        "attention?",
         (
             "gathering to descriptors",
             "pooling the keys",
-            "none of the five, with a soft-max",
+            "none of the five, as it is used",
         ),
         2,
         "Each of them chooses another graph. Only fused attention (lesson 03) computes the same "

@@ -92,6 +92,7 @@ def cost_scatter(
     xlabel: str,
     ylabel: str = "mIoU (%)",
     log: bool = True,
+    baseline: tuple[str, float] | None = None,
 ) -> tuple[Figure, dict[str, tuple[float, float]]]:
     """Named points, one colour and marker a group, with names that keep clear of each other.
 
@@ -99,6 +100,7 @@ def cost_scatter(
         groups: title to (name to (x, y)).
         xlabel, ylabel: of the axes.
         log: a logarithmic horizontal axis.
+        baseline: name and height of a dashed line, of what costs nothing.
 
     Returns:
         the figure, and name to (x, y).
@@ -121,6 +123,12 @@ def cost_scatter(
     span = np.log(xs.max() / xs.min()) if log else np.ptp(xs)
     if log:
         axes.set_xlim(xs.min() * math.exp(-0.06 * span), xs.max() * math.exp(0.14 * span))
+    if baseline:
+        name, height = baseline
+        axes.axhline(height, color=QUIET, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        corner = {"xytext": (4, 4), "textcoords": "offset points", "color": QUIET, "fontsize": 8.5}
+        axes.annotate(name, (0, height), xycoords=axes.get_yaxis_transform(), **corner)
+        ys = np.append(ys, height)
     axes.set_ylim(ys.min() - 0.06 * np.ptp(ys), ys.max() + 0.08 * np.ptp(ys))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(True)

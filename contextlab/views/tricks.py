@@ -93,13 +93,14 @@ def hops_figure(
     cross = ((y[:, None] == y) | (x[:, None] == x)).astype(int)
     start = query[0] * width + query[1]
     ways = [step.reshape(height, width) for step in (cross[start], (cross @ cross)[start])]
+    most = max(counts.max() for counts in ways)
     figure = new_figure(4.5 * height / width + 0.4)
     for axes, counts, hops in zip(figure.subplots(1, 2), ways, ("one hop", "two hops")):
         reached = int((counts > 0).sum())
         title = f"{hops}: {reached} of {counts.size} pixels"
-        picture(axes, np.sqrt(counts), title, cmap=HEAT, vmin=0)
+        picture(axes, np.sqrt(counts), title, cmap=HEAT, vmin=0, vmax=np.sqrt(most))
         for (r, c), count in np.ndenumerate(counts):
-            light = count < 0.5 * counts.max()
+            light = count < 0.5 * most
             axes.text(c, r, count, ha="center", va="center", color="white" if light else INK)
         axes.add_patch(
             Rectangle((query[1] - 0.5, query[0] - 0.5), 1, 1, fill=False, ec=series(1), lw=3)
@@ -137,7 +138,9 @@ def spectrum_figure(
         axes.axvline(mark, color=QUIET, linewidth=0.8, linestyle=(0, (4, 2)))
         beside = {"xytext": (4, -2), "textcoords": "offset points", "va": "top", "color": QUIET}
         axes.annotate(f"rank {mark}", (mark, 1.5), **beside)
-    axes.set(yscale="log", ylim=(1e-5, 2), xlabel="rank r", ylabel="left out by the first r")
+    axes.set(
+        yscale="log", ylim=(1e-5, 2), xlabel="rank r", ylabel="squares left out by the first r"
+    )
     axes.margins(x=0.01)
     axes.grid(True)
     axes.legend(loc="upper right")

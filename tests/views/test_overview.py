@@ -32,3 +32,12 @@ def test_names_keep_clear_of_each_other(log):
     assert sorted(t.get_text() for t in axes.texts if t.get_text()) == sorted(points)
     crossing = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
     assert not crossing
+
+
+def test_a_baseline_is_drawn_below_all_points():
+    figure, _ = views.cost_scatter(
+        {"a": {"b": (1.0, 80.0), "c": (9.0, 70.0)}}, xlabel="cost", baseline=("FCN", 60)
+    )
+    axes = figure.axes[0]
+    assert axes.get_ylim()[0] < 60 and "FCN" in {text.get_text() for text in axes.texts}
+    assert [60, 60] in [list(line.get_ydata()) for line in axes.lines]
