@@ -77,7 +77,8 @@ def scene(
         share = wrong.sum() / max(valid.sum(), 1)
         numbers["accuracy"][name] = float(1 - share)
         if errors:
-            of = "" if name == "prediction" else f" of {name}"
+            # a long name, which stands above the prediction already, would not fit
+            of = "" if name == "prediction" or len(name) > 12 else f" of {name}"
             answers[-1].append((f"errors{of}: {share:.1%}", _errors(image, wrong, valid)))
     seen = [m for name, m in maps.items() if name != "demand"]
     present = np.unique(np.concatenate([m.ravel() for m in seen])) if seen else np.empty(0, int)
