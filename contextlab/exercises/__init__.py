@@ -11,7 +11,7 @@ In a lesson three calls are enough::
 Each `lesson_NN.py` beside this file is the single source of one lesson's exercises and quiz.
 """
 
-from contextlab.exercises._checks import Unsolved, Wrong, call, raises, same
+from contextlab.exercises._checks import Unsolved, Wrong, call, largest_tensor, raises, same
 from contextlab.exercises._core import (
     Exercise,
     WrongAnswer,
@@ -38,6 +38,7 @@ __all__ = [
     "find",
     "hint",
     "judge",
+    "largest_tensor",
     "lesson",
     "lessons",
     "progress",

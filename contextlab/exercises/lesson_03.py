@@ -1,15 +1,12 @@
 """Exercises of lesson 03: everyone talks to everyone."""
 
-import inspect
 import math
 
 import torch
 from einops import einsum, rearrange
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, call, same
+from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, call, largest_tensor, same
 from contextlab.modules import NonLocal
 
 TITLE = "Everyone talks to everyone"
@@ -168,22 +165,6 @@ def _check_non_local_macs(non_local_macs):
         same(got, want, what="the number of MACs", rtol=1e-9, why="Count each product by itself.")
 
 
-class _Largest(TorchDispatchMode):
-    """The most numbers in any tensor that is made, views of the given tensors aside."""
-
-    def __init__(self, *given: Tensor) -> None:
-        super().__init__()
-        self.known = {t.untyped_storage().data_ptr() for t in given}
-        self.numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in self.known:
-                self.numbers = max(self.numbers, t.numel())
-        return out
-
-
 def _check_online_softmax(online_softmax):
     why = "Follow m, total and acc by hand, as on row 3 above."
     log8 = math.log(8)
@@ -217,11 +198,9 @@ def _check_online_softmax(online_softmax):
         why="The first maximum must lose against any score: start from -inf.",
     )
     scores, values = torch.randn(64), torch.randn(64, 2)
-    with _Largest(scores, values) as seen:  # unwrapped: the guard around it makes copies
-        inspect.unwrap(online_softmax)(scores, values, 4)
-    if seen.numbers >= 64:
+    if (made := largest_tensor(online_softmax, scores, values, 4)) >= 64:
         raise Wrong(
-            f"right, but a tensor of {seen.numbers} numbers was made for blocks of 4. Touch only "
+            f"right, but a tensor of {made} numbers was made for blocks of 4. Touch only "
             "one block at a time; that is the whole point."
         )
 

@@ -1,14 +1,10 @@
 """Exercises of lesson 04: squeeze to one vector."""
 
-import inspect
-
 import torch
 from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, same
+from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, largest_tensor, same
 
 TITLE = "Squeeze to one vector"
 
@@ -189,22 +185,6 @@ def _check_squeeze_bound(squeeze_bound):
         )
 
 
-class _Largest(TorchDispatchMode):
-    """The most numbers in any tensor that is made, views of the given tensors aside."""
-
-    def __init__(self, *given: Tensor) -> None:
-        super().__init__()
-        self.known = {t.untyped_storage().data_ptr() for t in given}
-        self.numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in self.known:
-                self.numbers = max(self.numbers, t.numel())
-        return out
-
-
 def _check_hadamard(hadamard):
     pairs = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # orange, blue: red and blue channel
     red = pairs[:, :1]
@@ -226,11 +206,9 @@ def _check_hadamard(hadamard):
             why="Channel k of u meets channel k of v, at the same pixel.",
         )
     one, two = torch.randn(1, 48, 3, 3), torch.randn(1, 48, 3, 3)
-    with _Largest(one, two) as seen:  # unwrapped: the guard around it makes copies
-        inspect.unwrap(hadamard)(one, two)
-    if seen.numbers > one.numel():
+    if (made := largest_tensor(hadamard, one, two)) > one.numel():
         raise Wrong(
-            f"right, but a tensor of {seen.numbers} numbers was made for 48 channels: all pairs, "
+            f"right, but a tensor of {made} numbers was made for 48 channels: all pairs, "
             "of which you keep the diagonal. Multiply only the pairs that you need."
         )
 

@@ -1,41 +1,15 @@
 """Exercises of lesson 06: cheaper attention."""
 
-import inspect
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, same
+from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, largest_tensor, same
 
 TITLE = "Cheaper attention"
-
-
-class _Largest(TorchDispatchMode):
-    """The most numbers in any tensor that is made, views of the given tensors aside."""
-
-    def __init__(self, *given: Tensor) -> None:
-        super().__init__()
-        self.known = {t.untyped_storage().data_ptr() for t in given}
-        self.numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in self.known:
-                self.numbers = max(self.numbers, t.numel())
-        return out
-
-
-def _largest(function: Callable, *given: Tensor) -> int:
-    with _Largest(*given) as seen:  # unwrapped: the guard around it makes copies
-        inspect.unwrap(function)(*given)
-    return seen.numbers
 
 
 def _refuse(got, *mistakes: tuple[Tensor, str]) -> None:
@@ -103,7 +77,7 @@ def _check_double_attention(double_attention):
             why="Write both steps with their axes: pixels to descriptors, descriptors to pixels.",
         )
     given = torch.randn(1, 64, 2), torch.randn(1, 64, 3), torch.randn(1, 64, 3)
-    if (made := _largest(double_attention, *given)) >= 64 * 64:
+    if (made := largest_tensor(double_attention, *given)) >= 64 * 64:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made for 64 pixels: the n x n affinity. "
             "Gather first, distribute then, and it is never needed."
@@ -170,7 +144,7 @@ def _check_criss_cross(criss_cross):
             )
         same(got, want, what=f"the result on a map of {h} x {w}", why=why)
     q, k, v = (torch.randn(1, 2, 12, 12) for _ in range(3))
-    if (made := _largest(criss_cross, q, k, v)) >= 144 * 144:
+    if (made := largest_tensor(criss_cross, q, k, v)) >= 144 * 144:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made on a map of 12 x 12: the full "
             "affinity. Score columns and rows by themselves."
@@ -244,7 +218,7 @@ def _check_ask_anchors(ask_anchors):
         want = _ask_anchors(q, k, v, sides)
         same(got, want, what=f"the result for bins of sides {sides}", why=why)
     q, k, v = (torch.randn(1, 2, 12, 12) for _ in range(3))
-    made = _largest(lambda q, k, v: inspect.unwrap(ask_anchors)(q, k, v, (1, 3)), q, k, v)
+    made = largest_tensor(ask_anchors, q, k, v, (1, 3))
     if made >= 144 * 144:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made on a map of 12 x 12: the full "
@@ -374,7 +348,7 @@ def _check_encode(encode):
         want = _encode(x, codewords, smoothing)
         same(got, want, what="the residuals", atol=1e-4, rtol=1e-3, why=why)
     given = torch.randn(1, 40, 6), torch.randn(8, 6), torch.rand(8)
-    if (made := _largest(encode, *given)) >= 40 * 8 * 6:
+    if (made := largest_tensor(encode, *given)) >= 40 * 8 * 6:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made for 40 pixels, 8 codewords and 6 "
             "channels: all residuals at once. Multiply out, and nothing is larger than n k."
