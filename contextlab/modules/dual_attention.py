@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import exact, without_autocast
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_query, check_splits
 from .non_local import softmax_attention
@@ -173,12 +174,11 @@ class ChannelAttention(nn.Module):
 
     def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
         """x_ji: row j holds the weights with which channel j asks all channels."""
-        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        a = exact(x)
         if self.scale:
-            exact = exact * (x.shape[2] * x.shape[3]) ** -0.5
-        device = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
-        with torch.autocast(device, enabled=False):
-            products = einsum(exact, exact, "b j h w, b i h w -> b j i")
+            a = a * (x.shape[2] * x.shape[3]) ** -0.5
+        with without_autocast(x):
+            products = einsum(a, a, "b j h w, b i h w -> b j i")
         return torch.softmax(self.sign * products, -1).to(x.dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

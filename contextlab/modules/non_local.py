@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
+from ._precision import exact
 from ._registry import register
-from ._shapes import Float, check_choice, check_map, check_positive, check_splits
+from ._shapes import Float, check_choice, check_map, check_positive, check_query, check_splits
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
@@ -46,8 +47,7 @@ def concatenation_attention(
     ReLU keeps the keys with ``b_j > -a_i``. Once b falls from left to right these are the first
     m_i keys, so running sums of v_j and of b_j v_j, read off at m_i, answer every query.
     """
-    exact = torch.promote_types(value.dtype, torch.float32)  # long sums need the digits
-    a, b, v = a.to(exact), b.to(exact), value.to(exact)
+    a, b, v = exact(a), exact(b), exact(value)  # long sums need the digits
     b, order = b.sort(descending=True)
     v = v.gather(2, repeat(order, "b k j -> b k j e", e=v.shape[-1]))
     bv = einsum(b, v, "b k j, b k j e -> b k j e")
@@ -211,9 +211,8 @@ class NonLocal(nn.Module):
             torch.Size([2, 1, 9, 7])
         """
         check_map(self, x, self.channels)
-        (row, column), (h, w) = query, x.shape[2:]
-        if not (0 <= row < h and 0 <= column < w):
-            raise ValueError(f"expected query inside {h} x {w}, got row {row}, column {column}")
+        h, w = x.shape[2:]
+        row, column = check_query(query, h, w)
         asks, key, _ = self.project(x)
         asks = asks[:, :, row * w + column]
         if self.mode == "concatenation":
