@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .bill import BILLS, Line, bill, lines
 from .claims import Claim, claims, kendall, ledger
-from .counting import Cost, count
+from .counting import Cost, count, needed_macs
 from .fitting import Fit, fit_exponent
 from .measuring import Measurement, measure
 from .table import Table
@@ -30,4 +30,5 @@ __all__ = [
     "ledger",
     "lines",
     "measure",
+    "needed_macs",
 ]

@@ -19,12 +19,11 @@ from functools import cache
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from contextlab import context
 
 from . import _readings as read
-from .counting import count
+from .counting import count, needed_macs
 from .fitting import fit_exponent
 from .table import Table
 
@@ -147,7 +146,7 @@ def _growth() -> Table:
         for side in sides:
             with torch.device("meta"):
                 module = context(name, c, **options.get(name, {}))
-            reasoning = _macs(module, (1, c, side, side), convolutions=False)
+            reasoning = needed_macs(module, (1, c, side, side), convolutions=False)
             # what reasons in one vector does element-wise work on the map alone: 3 P a pixel
             work.append(reasoning + 3 * m * side**2 if name == "squeeze_reasoning" else reasoning)
         n = [side**2 for side in sides]
@@ -215,7 +214,11 @@ def _context_modules() -> tuple[Line, ...]:
                 module = context(name, channels, **options)
             shape = (1, channels, read.SIDE, read.SIDE)
             cost = count(module, shape)
-            true = (_macs(module, shape) / 1e9, cost.parameters / 1e6, cost.output_bytes / 2**20)
+            true = (
+                needed_macs(module, shape) / 1e9,
+                cost.parameters / 1e6,
+                cost.output_bytes / 2**20,
+            )
         for column, figure, value, exact, grade in zip(COLUMNS, printed, values, true, grades):
             found.append(Line(row, column, figure, value, exact, grade))
     return tuple(found)
@@ -256,7 +259,7 @@ def _classification() -> tuple[Line, ...]:
         images = (1, 3, 224, 224)
         found.append(Line(row, PARAMETERS, parameters, _parameters(net) / 1e6, None, grade))
         ours = read.every_call(net, images) / 1e9
-        found.append(Line(row, FLOPS, flops, ours, _macs(net, images) / 1e9, grade))
+        found.append(Line(row, FLOPS, flops, ours, needed_macs(net, images) / 1e9, grade))
     return tuple(found)
 
 
@@ -276,13 +279,13 @@ def _heads() -> tuple[Line, ...]:
     }
     with torch.device("meta"):
         base = context("gcnet", 128, reduction=4)
-    counted, exact = read.every_call(base, shape, norms=False), _macs(base, shape)
+    counted, exact = read.every_call(base, shape, norms=False), needed_macs(base, shape)
     found = []
     for row, (printed, build, grade) in heads.items():
         with torch.device("meta"):
             head = build()
         ours = (read.every_call(head, shape, norms=False) - counted) / 1e9
-        true = (_macs(head, shape) - exact) / 1e9
+        true = (needed_macs(head, shape) - exact) / 1e9
         found.append(
             Line(row, f"{FLOPS} over GC", f"{float(printed) - 3.92:.2f}", ours, true, grade)
         )
@@ -316,7 +319,7 @@ def _mixers() -> tuple[Line, ...]:
             shape = (1, c, side, side)
             sums[0] += read.every_call(mixer, shape, norms=False)
             sums[1] += _parameters(mixer)
-            sums[2] += _macs(mixer, shape)
+            sums[2] += needed_macs(mixer, shape)
         return sums[0] / 1e9, sums[1] / 1e6, sums[2] / 1e9
 
     flops, parameters, macs = total(read.rectangular_calibration)
@@ -330,14 +333,6 @@ def _mixers() -> tuple[Line, ...]:
                  ours[1] - parameters, grade),
         ]  # fmt: skip
     return tuple(found)
-
-
-def _macs(module: nn.Module, shape: tuple[int, ...], convolutions: bool = True) -> int:
-    """What the mathematics needs: on meta nothing is padded for the sake of a fused kernel."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module.eval()(torch.empty(shape, device="meta"))
-    by_operator = counter.get_flop_counts()["Global"].items()
-    return sum(n for op, n in by_operator if convolutions or "convolution" not in str(op)) // 2
 
 
 def _parameters(module: nn.Module) -> int:

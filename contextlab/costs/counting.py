@@ -146,6 +146,27 @@ def count(
     return Cost(sum(operators.values()), parameters, seen.bytes, operators, seen.uncounted)
 
 
+def needed_macs(module: nn.Module, shape: tuple[int, ...], *, convolutions: bool = True) -> int:
+    """MACs that the mathematics needs, wherever the module runs.
+
+    :func:`count` counts what is run, and on a CPU a fused kernel may pad keys and values to one
+    width. On the device ``meta`` nothing is padded.
+
+    Args:
+        module: a module on the device ``meta``; it is put into evaluation mode.
+        shape: of its input.
+        convolutions: False leaves the convolutions out, so that products and attention remain.
+
+    Example:
+        >>> needed_macs(nn.Conv2d(8, 4, 3, padding=1).to("meta"), (1, 8, 10, 10))
+        28800
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(torch.empty(shape, device="meta"))
+    by_operator = counter.get_flop_counts()["Global"].items()
+    return sum(n for op, n in by_operator if convolutions or "convolution" not in str(op)) // 2
+
+
 def _watch(module: Callable, inputs: tuple, convention: str, *, fake: bool) -> tuple:
     flops = FlopCounterMode(display=False, custom_mapping=_formulas())
     seen = LayerRules(module) if convention == "published" else _Writes()

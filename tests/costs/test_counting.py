@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from contextlab import context
-from contextlab.costs import Cost, count
+from contextlab.costs import Cost, count, needed_macs
 from contextlab.modules import NonLocal
 
 N = 96 * 96
@@ -184,6 +184,17 @@ def test_non_local_as_published():
     layers = count(block, (1, 512, 96, 96), convention="published", functional=False)
     assert layers.output_bytes == 117 * 2**20
     assert cost.output_bytes - layers.output_bytes > 2 * 324 * 2**20
+
+
+def test_what_is_needed_leaves_the_padding_of_a_kernel_out():
+    """Position attention asks with 64 channels for values of 512, which a CPU's kernel pads."""
+    with torch.device("meta"):
+        block = context("position_attention", 512)
+    projections = N * (512 * 512 + 2 * 512 * 64)
+    needed = needed_macs(block, (1, 512, 96, 96))
+    assert needed == projections + N * N * (64 + 512)
+    assert needed_macs(block, (1, 512, 96, 96), convolutions=False) == needed - projections
+    assert count(block, (1, 512, 96, 96)).macs > needed
 
 
 def test_two_convolutions_as_published():
