@@ -18,18 +18,18 @@ answer (EncNet with ``classes``).
 import inspect
 from collections.abc import Mapping, Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
+from ._shared import Network, resize
+
 __all__ = ["ContextFCN", "network"]
 
 
-class ContextFCN(nn.Module):
+class ContextFCN(Network):
     """A fully convolutional network with a slot for one context module.
 
     With ``slot=None`` it is the (dilated) FCN, the baseline of the sources' tables.
@@ -75,18 +75,17 @@ class ContextFCN(nn.Module):
         auxiliary: bool = True,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        _check_backbone(backbone, auxiliary)
-        if classes < 1 or width < 1:
-            raise ValueError(f"expected classes and width >= 1, got {classes} and {width}")
+        super().__init__(backbone, classes)
+        if auxiliary and len(backbone.channels) < 2:
+            raise ValueError(
+                "the auxiliary head attaches to the last but one map, but "
+                f"{type(backbone).__name__} returns {len(backbone.channels)}; pass auxiliary=False"
+            )
+        if width < 1:
+            raise ValueError(f"expected width >= 1, got {width}")
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"expected an odd kernel, which keeps the size, got {kernel}")
-        self.classes, self.width = classes, width
-        # Not persistent: they belong to the backbone, not to the weights of this network.
-        for name in ("mean", "std"):
-            value = torch.tensor(getattr(backbone, name), dtype=torch.float32)
-            self.register_buffer(name, value[:, None, None], persistent=False)
-        self.backbone = backbone
+        self.width = width
         self.reduce = conv_bn_relu(backbone.channels[-1], width, kernel)
         self.slot = _build_slot(slot, slot_options, width)
         takes = inspect.signature(self.slot.forward).parameters
@@ -112,17 +111,17 @@ class ContextFCN(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The map that enters the slot: image ``b 3 h w`` -> ``b width h/stride w/stride``."""
-        return self.reduce(self._maps(x)[-1])
+        return self.reduce(self.maps(x)[-1])
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor | None, ...]:
         """Image ``b 3 h w`` -> logits ``b classes h w`` (more in training, see above)."""
-        *_, finer, last = [None, *self._maps(x)]
+        *_, finer, last = [None, *self.maps(x)]
         before = self.reduce(last)
         asked = self.training or self._regions
         auxiliary = self.auxiliary(finer) if asked and self.auxiliary is not None else None
         more = {}
         if self._regions:
-            more["logits"] = _resize(auxiliary, before)
+            more["logits"] = resize(auxiliary, before)
         if self._low:
             more["low"] = finer
         if self._presence and self.training:
@@ -137,18 +136,11 @@ class ContextFCN(nn.Module):
                 f"a slot keeps the shape of its map: {type(self.slot).__name__} got "
                 f"{tuple(before.shape)} and returned {found}"
             )
-        logits = _resize(self.classifier(self.fuse(after)), x)
+        logits = resize(self.classifier(self.fuse(after)), x)
         if not self.training or (self.auxiliary is None and presence is None):
             return logits
-        auxiliary = None if auxiliary is None else _resize(auxiliary, x)
+        auxiliary = None if auxiliary is None else resize(auxiliary, x)
         return (logits, auxiliary) if presence is None else (logits, auxiliary, presence)
-
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
-            raise ValueError(
-                f"expected images as floats 'b 3 h w' in [0, 1], got {tuple(x.shape)} of {x.dtype}"
-            )
-        return self.backbone((x - self.mean) / self.std)
 
 
 def network(
@@ -182,24 +174,6 @@ def network(
         slot_options=context_options,
         **options,
     )
-
-
-def _resize(logits: Tensor, image: Tensor) -> Tensor:
-    return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _check_backbone(backbone: nn.Module, auxiliary: bool) -> None:
-    missing = [n for n in ("channels", "strides", "mean", "std") if not hasattr(backbone, n)]
-    if missing:
-        raise ValueError(
-            f"a backbone carries channels, strides, mean and std; {type(backbone).__name__} "
-            f"lacks {', '.join(missing)}"
-        )
-    if auxiliary and len(backbone.channels) < 2:
-        raise ValueError(
-            "the auxiliary head attaches to the last but one map, but "
-            f"{type(backbone).__name__} returns {len(backbone.channels)}; pass auxiliary=False"
-        )
 
 
 def _build_slot(slot: nn.Module | str | None, options: Mapping | None, width: int) -> nn.Module:

@@ -163,7 +163,7 @@ def test_a_slot_that_returns_no_map_is_refused():
         ({"slot_options": {"heads": 2}}, "need a slot given by name"),
         ({"slot": "non_local", "slot_options": {"head": 2}}, "did you mean 'heads'"),
         ({"kernel": 2}, "odd kernel"),
-        ({"width": 0}, "classes and width >= 1"),
+        ({"width": 0}, "expected width >= 1, got 0"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options, message):
