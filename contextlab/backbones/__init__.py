@@ -11,10 +11,11 @@ from torch import nn
 
 from . import _weights
 from .course import CourseBackbone
+from .df import DFNETS, DFNet
 from .resnet import RESNETS, DilatedResNet
 from .timm_features import TimmFeatures
 
-__all__ = ["CourseBackbone", "DilatedResNet", "TimmFeatures", "backbone"]
+__all__ = ["CourseBackbone", "DFNet", "DilatedResNet", "TimmFeatures", "backbone"]
 
 
 def backbone(
@@ -27,12 +28,13 @@ def backbone(
     """Build a backbone by name.
 
     Args:
-        name: "course" (:class:`CourseBackbone`), "resnet18" to "resnet152"
-            (:class:`DilatedResNet`), or any other network of timm (:class:`TimmFeatures`).
-        output_stride: pixels between neighbours of the last map; 8 unless given, and 4 for the
-            course backbone, which has no other.
-        weights: "imagenet", the default except for the course backbone, which has none; "random",
-            its default; or the path of a local .safetensors file.
+        name: "course" (:class:`CourseBackbone`), "df1" or "df2" (:class:`DFNet`), "resnet18" to
+            "resnet152" (:class:`DilatedResNet`), or any other network of timm
+            (:class:`TimmFeatures`).
+        output_stride: pixels between neighbours of the last map; 8 unless given. The course
+            backbone has 4 and no other, a DFNet eight times its ``stem_stride``.
+        weights: "imagenet", the default; "random", the default of the course backbone and of the
+            DFNets, which have no others; or the path of a local .safetensors file.
         options: the backbone's own options, by name.
 
     Raises:
@@ -51,6 +53,11 @@ def backbone(
             raise ValueError(f"the course backbone has the output stride 4, got {output_stride}")
         _check_options(CourseBackbone, options)
         return CourseBackbone(weights="random" if weights is None else weights, **options)
+    if name in DFNETS:
+        if output_stride is not None:
+            raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")
+        _check_options(DFNet, options)
+        return DFNet(name, weights="random" if weights is None else weights, **options)
     _weights.check_name(name)
     common = {
         "output_stride": 8 if output_stride is None else output_stride,

@@ -27,9 +27,15 @@ __all__ = ["CourseBackbone", "conv_bn_relu"]
 
 
 def conv_bn_relu(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    bias: bool = False,
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution, batch norm, ReLU; padded so that stride 1 keeps the size."""
     return nn.Sequential(
         nn.Conv2d(
             inputs,
@@ -38,7 +44,7 @@ def conv_bn_relu(
             stride=stride,
             padding=dilation * (kernel // 2),
             dilation=dilation,
-            bias=False,
+            bias=bias,
         ),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
