@@ -21,6 +21,7 @@ from .method_figure import method_figure
 from .overlap import overlap_figure
 from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
+from .paired import paired_figure
 from .patches import chain_figure, patch_figure, window_figure
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
 from .smoothing import decay_figure, reach_figure, two_answers_figure
@@ -95,6 +96,7 @@ __all__ = [
     "overlap_figure",
     "padding_figure",
     "padding_free",
+    "paired_figure",
     "patch_figure",
     "path_figure",
     "png",
