@@ -147,13 +147,16 @@ class GraphConv(nn.Module):
         return self.activation(self.weight(einsum(a, x, "m n, b n d -> b m d")))
 
 
-VARIANTS = ("paper", "glore", "dgcnet", "dgcnet_reproduction", "srnet")
+EQUATIONS = ("paper", "plus", "edges")
+VARIANTS = (*EQUATIONS, "glore", "dgcnet", "dgcnet_reproduction", "srnet")
+EDGES = ("learned", "random", "none")
 
 
 class LearnedGraphConv(nn.Module):
     """Graph convolution along learned edges: each node loses what its neighbours say of it.
 
         X̃ = σ((I - A) X W)                                      paper
+        X̃ = σ((I + A) X W),    X̃ = σ(A X W)                     plus, edges
         X̃ = ReLU(X + A X + a) W                                 glore
         X̃ = BN((X + BN(A X)) W)                                 dgcnet
         X̃ = ReLU(BN((X - ReLU(BN(A X + a))) W + w))             dgcnet_reproduction
@@ -166,9 +169,11 @@ class LearnedGraphConv(nn.Module):
     Args:
         states: d, numbers a node holds.
         nodes: n, fixed, since A belongs to this number and order of nodes.
-        variant: one of the five forms above.
-        activation: σ of the paper's form (none in GloRe and DGCNet, ReLU in SRNet); the other
-            forms have their own.
+        variant: one of the forms above.
+        activation: σ of the first three forms (none in GloRe and DGCNet, ReLU in SRNet); the
+            codes' forms have their own.
+        edges: "learned"; "random": A stays as it was drawn; "none": A X is left out, and the nodes
+            do not talk at all. The other weights start alike in all three.
 
     Shape:
         ``b n d`` to ``b n d``.
@@ -196,30 +201,46 @@ class LearnedGraphConv(nn.Module):
         *,
         variant: str = "paper",
         activation: Callable[[Tensor], Tensor] | None = None,
+        edges: str = "learned",
     ):
         super().__init__()
         check_positive(states=states, nodes=nodes)
         check_choice("variant", variant, VARIANTS)
-        if activation is not None and (variant != "paper" or not callable(activation)):
-            expected = "a function" if variant == "paper" else f"None with variant={variant!r}"
+        check_choice("edges", edges, EDGES)
+        if activation is not None and (variant not in EQUATIONS or not callable(activation)):
+            expected = "a function" if variant in EQUATIONS else f"None with variant={variant!r}"
             raise ValueError(f"expected activation to be {expected}, got {activation!r}")
+        if edges == "none" and variant == "edges":
+            raise ValueError("expected edges with variant='edges', which is nothing else, got none")
         self.states, self.nodes, self.variant = states, nodes, variant
         self.activation = activation or nn.Identity()
-        norm = variant not in ("paper", "glore")
+        norm = variant not in (*EQUATIONS, "glore")
         a = nn.Conv1d(nodes, nodes, 1, bias=variant in ("glore", "dgcnet_reproduction"))
         w = nn.Conv1d(states, states, 1, bias=variant == "dgcnet_reproduction")
-        self.adjacency = nn.Sequential(a, nn.BatchNorm1d(nodes) if norm else nn.Identity())
+        if edges == "random":
+            drawn = a.weight.detach()
+            del a.weight
+            a.register_buffer("weight", drawn)
+        talk = nn.Sequential(a, nn.BatchNorm1d(nodes) if norm else nn.Identity())
+        self.adjacency = None if edges == "none" else talk
         self.weight = nn.Sequential(w, nn.BatchNorm1d(states) if norm else nn.Identity())
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         _check_nodes(self, x, self.nodes, self.states)
-        relu, talk = torch.relu, self.adjacency  # A x, mixes along the nodes
+        relu = torch.relu
+
+        def talk(x: Tensor) -> Tensor:  # A x, mixes along the nodes
+            return torch.zeros_like(x) if self.adjacency is None else self.adjacency(x)
 
         def layer(x: Tensor) -> Tensor:  # x W, mixes along the states
             return rearrange(self.weight(rearrange(x, "b n d -> b d n")), "b d n -> b n d")
 
         if self.variant == "paper":
             return self.activation(layer(x - talk(x)))
+        if self.variant == "plus":
+            return self.activation(layer(x + talk(x)))
+        if self.variant == "edges":
+            return self.activation(layer(talk(x)))
         if self.variant == "glore":
             return layer(relu(x + talk(x)))
         if self.variant == "dgcnet":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
-from .graph_conv import LearnedGraphConv
+from .graph_conv import EQUATIONS, LearnedGraphConv
 from .pooling import SUMS, average_pool, hadamard_pool
 
 #: how a vector becomes k nodes of m states, and how it comes back
@@ -64,6 +64,7 @@ class SqueezeReasoning(nn.Module):
             "none" (the pooled vector itself is the gate).
         variant: form of the graph, see :class:`LearnedGraphConv`: "paper", or "srnet" as in the
             official code.
+        edges: of the graph: "learned", "random" (drawn once, never trained) or "none".
         grouping: which channels form a node: "contiguous" neighbours, "strided" every K-th, or
             "official": strided on the way in, contiguous on the way out.
         reconstruct: W_R "grouped" (each gated channel feeds its own c / P outputs) or "dense".
@@ -104,6 +105,7 @@ class SqueezeReasoning(nn.Module):
         pool: str = "mean",
         reason: str = "graph",
         variant: str = "paper",
+        edges: str = "learned",
         grouping: str = "contiguous",
         reconstruct: str = "grouped",
         norm: bool = False,
@@ -120,6 +122,8 @@ class SqueezeReasoning(nn.Module):
         check_splits(width=p, nodes=nodes)
         if squeeze == "average" and pool == "sum":
             raise ValueError("expected pool='mean' with squeeze='average', got 'sum'")
+        if edges != "learned" and reason != "graph":
+            raise ValueError(f"expected edges='learned' with reason={reason!r}, got {edges!r}")
         if norm and reduction == 1:
             raise ValueError("expected reduction of at least 2 with norm, got 1")
         self.channels, self.pool, self.reason = channels, pool, reason
@@ -131,8 +135,13 @@ class SqueezeReasoning(nn.Module):
         hadamard = squeeze == "hadamard"
         self.gamma = nn.Conv2d(channels, p, 1, bias=False) if hadamard else None
         if reason == "graph":
-            activation = torch.relu if variant == "paper" else None
-            self.talk = LearnedGraphConv(p // nodes, nodes, variant=variant, activation=activation)
+            self.talk = LearnedGraphConv(
+                p // nodes,
+                nodes,
+                variant=variant,
+                activation=torch.relu if variant in EQUATIONS else None,
+                edges=edges,
+            )
         elif reason == "connected":
             self.talk = nn.Sequential(nn.Linear(p, p), nn.ReLU())
         else:

@@ -8,13 +8,17 @@ from torch import Tensor, nn
 from .plain import conv1x1, mix_plain, norm
 
 
-def learned_graph_plain(module: nn.Module, x: Tensor, variant: str, relu_end: bool) -> Tensor:
+def learned_graph_plain(
+    module: nn.Module, x: Tensor, variant: str, relu_end: bool, edges: str = "learned"
+) -> Tensor:
     """The forms of the graph convolution that GloRe and SRNet use, nodes ``b n d``."""
-    (a, a_norm), (w, w_norm) = module.adjacency, module.weight
-    mix = mix_plain(a.weight[:, :, 0], x)
-    mix = norm(a_norm, mix if a.bias is None else mix + a.bias[:, None])
-    if variant == "paper":
-        y = x - mix
+    (w, w_norm), mix = module.weight, 0 * x
+    if edges != "none":
+        a, a_norm = module.adjacency
+        mix = mix_plain(a.weight[:, :, 0], x)
+        mix = norm(a_norm, mix if a.bias is None else mix + a.bias[:, None])
+    if variant in ("paper", "plus", "edges"):
+        y = {"paper": x - mix, "plus": x + mix, "edges": mix}[variant]
     elif variant == "glore":
         y = (x + mix).clamp(min=0)
     else:
@@ -61,6 +65,7 @@ def squeeze_reasoning_plain(
     pool="mean",
     reason="graph",
     variant="paper",
+    edges="learned",
     grouping="contiguous",
     reconstruct="grouped",
     norm=False,
@@ -77,7 +82,7 @@ def squeeze_reasoning_plain(
         back = far if grouping == "strided" else near
         graph = torch.stack([torch.stack([v[place] for place in into]) for v in g])
         if reason == "graph":
-            graph = learned_graph_plain(module.talk, graph, variant, True)
+            graph = learned_graph_plain(module.talk, graph, variant, True, edges)
         elif reason == "correlation":
             graph = torch.stack([_correlation(module.talk, image) for image in graph])
         gate = torch.empty_like(g)

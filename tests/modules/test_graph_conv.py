@@ -95,11 +95,14 @@ class LearnedGraphConvTests(ModuleTests):
     module, arguments = LearnedGraphConv, (6, 4)
     #: sign of A X, ReLU on A X, ReLU on the sum, ReLU at the end
     form: tuple[int, bool, bool, bool]
+    own = 1  # weight of X itself
     extra_parameters = 0
     refused = (
-        ({"variant": "gcn"}, r"expected variant to be one of \('paper', 'glore',.*got 'gcn'"),
+        ({"variant": "gcn"}, r"expected variant to be one of \('paper', 'plus',.*got 'gcn'"),
         ({"activation": "relu", "variant": "paper"}, "to be a function, got 'relu'"),
         ({"activation": torch.relu, "variant": "srnet"}, "to be None with variant='srnet'"),
+        ({"edges": "fixed"}, r"expected edges to be one of \('learned', 'random', 'none'\)"),
+        ({"edges": "none", "variant": "edges"}, "expected edges with variant='edges'"),
     )
     refused_inputs = (
         (
@@ -115,10 +118,12 @@ class LearnedGraphConvTests(ModuleTests):
 
     def oracle(self, module, x):
         sign, relu_mix, relu_sum, relu_end = self.form
-        (a, a_norm), (w, w_norm) = module.adjacency, module.weight
-        mix = mix_plain(a.weight[:, :, 0], x)
-        mix = norm(a_norm, mix if a.bias is None else mix + a.bias[:, None])
-        y = x + sign * (mix.clamp(min=0) if relu_mix else mix)
+        (w, w_norm), mix = module.weight, 0 * x
+        if self.options.get("edges") != "none":
+            a, a_norm = module.adjacency
+            mix = mix_plain(a.weight[:, :, 0], x)
+            mix = norm(a_norm, mix if a.bias is None else mix + a.bias[:, None])
+        y = self.own * x + sign * (mix.clamp(min=0) if relu_mix else mix)
         y = y.clamp(min=0) if relu_sum else y
         y = mix_plain(w.weight[:, :, 0], y.mT).mT
         y = norm(w_norm, y if w.bias is None else y + w.bias, axis=2)
@@ -128,9 +133,10 @@ class LearnedGraphConvTests(ModuleTests):
         with torch.device("meta"):
             module = LearnedGraphConv(6, 4, **self.options)
             x = torch.empty(1, 4, 6)
-        extra = self.extra_parameters
-        assert sum(p.numel() for p in module.parameters()) == 4**2 + 6**2 + extra
-        assert macs(module, x) == 4**2 * 6 + 4 * 6**2
+        edges = self.options.get("edges", "learned")
+        learned = 4**2 * (edges == "learned") + 6**2 + self.extra_parameters
+        assert sum(p.numel() for p in module.parameters()) == learned
+        assert macs(module, x) == 4**2 * 6 * (edges != "none") + 4 * 6**2
 
 
 class TestPaper(LearnedGraphConvTests):
@@ -146,6 +152,32 @@ class TestPaper(LearnedGraphConvTests):
 
 class TestPaperOfSRNet(LearnedGraphConvTests):
     options, form = Options(activation=torch.relu), (-1, False, False, True)
+
+
+class TestPlus(LearnedGraphConvTests):
+    options, form = Options(variant="plus"), (1, False, False, False)
+
+
+class TestEdgesAlone(LearnedGraphConvTests):
+    options, form, own = Options(variant="edges"), (1, False, False, False), 0
+
+
+class TestRandomEdges(LearnedGraphConvTests):
+    options, form = Options(edges="random"), (-1, False, False, False)
+
+
+class TestRandomEdgesOfSRNet(LearnedGraphConvTests):
+    options = Options(variant="srnet", edges="random")
+    form, extra_parameters = (1, True, False, True), 20
+
+
+class TestWithoutEdges(LearnedGraphConvTests):
+    options, form = Options(edges="none"), (-1, False, False, False)
+
+
+class TestWithoutEdgesInTheReproduction(LearnedGraphConvTests):
+    options = Options(variant="dgcnet_reproduction", edges="none")
+    form, extra_parameters = (-1, True, False, True), 18
 
 
 class TestGloRe(LearnedGraphConvTests):
@@ -165,9 +197,12 @@ class TestSRNet(LearnedGraphConvTests):
     options, form, extra_parameters = Options(variant="srnet"), (1, True, False, True), 20
 
 
-@pytest.mark.parametrize("variant", ["paper", "glore", "dgcnet", "dgcnet_reproduction", "srnet"])
-def test_the_sign_of_a_mistaken_variant_is_told_apart(variant):
-    tests = {t.options.get("variant"): t for t in LearnedGraphConvTests.__subclasses__()}[variant]()
+@pytest.mark.parametrize(
+    "form",
+    [TestPaper, TestPlus, TestEdgesAlone, TestGloRe, TestDGCNet, TestDGCNetReproduction, TestSRNet],
+)
+def test_the_sign_of_a_mistaken_variant_is_told_apart(form):
+    tests = form()
     module, inputs = randomise(tests.build()).double().eval(), tests.inputs(dtype=torch.float64)
     assert tests.agrees(module, inputs)
     sign, *relus = tests.form
@@ -176,6 +211,32 @@ def test_the_sign_of_a_mistaken_variant_is_told_apart(variant):
     for place in range(3):
         tests.form = (sign, *(relu != (place == i) for i, relu in enumerate(relus)))
         assert not tests.agrees(module, inputs)
+
+
+def test_edges_are_the_only_difference_between_the_three_starts():
+    def build(edges):
+        torch.manual_seed(0)
+        return LearnedGraphConv(6, 4, edges=edges)
+
+    learned, random, none = (build(edges) for edges in ("learned", "random", "none"))
+    x = torch.randn(2, 4, 6)
+    assert torch.equal(learned(x), random(x))
+    assert torch.equal(learned.weight[0].weight, none.weight[0].weight)
+    torch.nn.init.zeros_(learned.adjacency[0].weight)
+    torch.testing.assert_close(learned(x), none(x))
+    random.load_state_dict(learned.state_dict())  # under the same names
+    torch.testing.assert_close(random(x), none(x))
+
+
+def test_random_edges_stay_as_they_were_drawn():
+    module = LearnedGraphConv(6, 4, edges="random")
+    drawn = module.adjacency[0].weight.clone()
+    step = torch.optim.AdamW(module.parameters(), lr=0.1)
+    for _ in range(3):
+        step.zero_grad()
+        module(torch.randn(2, 4, 6)).square().mean().backward()
+        step.step()
+    assert torch.equal(module.adjacency[0].weight, drawn) and drawn.any()
 
 
 def test_plus_and_minus_a_are_one_family_until_a_relu_stands_between():

@@ -28,6 +28,8 @@ class TestSqueezeReasoning(ContextModuleTests):
         ({"squeeze": "average", "pool": "sum"}, "expected pool='mean' with squeeze='average'"),
         ({"reason": "gcn"}, "reason to be one of .*got 'gcn'"),
         ({"reason": "graph", "variant": "gcn"}, "variant to be one of .*got 'gcn'"),
+        ({"reason": "graph", "edges": "fixed"}, "edges to be one of .*got 'fixed'"),
+        ({"edges": "none", "reason": "none"}, "expected edges='learned' with reason='none', got"),
         ({"grouping": "random"}, "grouping to be one of .*got 'random'"),
         ({"reconstruct": "full"}, r"reconstruct to be one of \('grouped', 'dense'\)"),
         ({"norm": True, "reduction": 1}, "expected reduction of at least 2 with norm, got 1"),
@@ -67,6 +69,16 @@ class TestWithoutReasoning(TestSqueezeReasoning):
     costs = ((C, 96, 3 * P * C + C, N * (3 * P * C + C)),)
 
 
+class TestRandomEdges(TestSqueezeReasoning):
+    options = Options(nodes=2, edges="random")
+    costs = ((C, 96, 3 * P * C + C + 128**2, N * (3 * P * C + C) + 2**2 * 128 + 2 * 128**2),)
+
+
+class TestWithoutEdges(TestSqueezeReasoning):
+    options = Options(nodes=2, edges="none")
+    costs = ((C, 96, 3 * P * C + C + 128**2, N * (3 * P * C + C) + 2 * 128**2),)
+
+
 @pytest.mark.parametrize(
     ("options", "parameters", "products"),
     [
@@ -92,7 +104,7 @@ def test_counts_of_the_code(options, parameters, products):
 def test_every_form_equals_the_plain_version(squeeze, reason, grouping):
     options = {"nodes": 3, "squeeze": squeeze, "reason": reason, "grouping": grouping}
     module = randomise(SqueezeReasoning(12, **options)).double().eval()
-    x = torch.randn(2, 12, 3, 2, dtype=torch.float64)
+    x = torch.randn(2, 12, 4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(module(x), squeeze_reasoning_plain(module, x, **options))
     for name, wrong in (
         ("squeeze", "average" if squeeze == "hadamard" else None),
