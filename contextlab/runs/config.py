@@ -266,7 +266,7 @@ def camvid(
 
 
 def _plain(recipe: training.Recipe) -> dict:
-    values = {k: v for k, v in asdict(recipe).items() if k not in ("seed", "workers")}
+    values = {k: v for k, v in recipe.to_dict().items() if k not in ("seed", "workers")}
     return json.loads(json.dumps(values))  # lists for tuples, as a stored configuration has them
 
 

@@ -7,13 +7,20 @@ set yields ``(image, labels)``.
 from contextlab.training.budget import BUDGETS, Budget, budget, current
 from contextlab.training.checkpoints import load_weights, save_weights
 from contextlab.training.loop import History, fit
-from contextlab.training.losses import presence_loss, presence_targets, segmentation_loss
+from contextlab.training.losses import (
+    OHEM,
+    ohem_loss,
+    presence_loss,
+    presence_targets,
+    segmentation_loss,
+)
 from contextlab.training.metrics import Metrics, evaluate, from_confusion, processes
 from contextlab.training.recipe import Recipe
 from contextlab.training.schedules import poly
 
 __all__ = [
     "BUDGETS",
+    "OHEM",
     "Budget",
     "History",
     "Metrics",
@@ -24,6 +31,7 @@ __all__ = [
     "fit",
     "from_confusion",
     "load_weights",
+    "ohem_loss",
     "poly",
     "presence_loss",
     "presence_targets",

@@ -137,7 +137,10 @@ def fit(
                     labels,
                     ignore_index=getattr(dataset, "ignore_index", 255),
                     auxiliary_weight=recipe.auxiliary_weight,
+                    ohem=recipe.ohem,
+                    ohem_auxiliary=recipe.ohem_auxiliary,
                     valid=valid,
+                    gather=accelerator.gather if world > 1 else None,
                 )
                 shared = loss.detach()
                 losses.add(accelerator.reduce(shared, "mean") if world > 1 else shared, factor)

@@ -25,6 +25,9 @@ class Recipe:
         power: of the poly schedule.
         head_factor: rate of everything outside ``model.backbone``, as a multiple of ``lr``.
         auxiliary_weight: weight of the auxiliary head's loss.
+        ohem: threshold and least number of pixels kept, over all processes together, for online
+            hard example mining (`training.OHEM` has the published ones); ``None`` keeps them all.
+        ohem_auxiliary: mine for the auxiliary head's loss too.
         flip: mirror half of the images.
         scale: resize by a factor drawn from this range, e.g. ``(0.5, 2.0)``; ``None`` leaves it.
         crop: then cut a random window (height, width), padded with 255 where the image is smaller.
@@ -51,6 +54,8 @@ class Recipe:
     power: float = 0.9
     head_factor: float = 1.0
     auxiliary_weight: float = 0.4
+    ohem: tuple[float, int] | None = None
+    ohem_auxiliary: bool = False
     flip: bool = True
     scale: tuple[float, float] | None = None
     crop: tuple[int, int] | None = None
@@ -60,12 +65,13 @@ class Recipe:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("scale", float), ("crop", int)):
+        pairs = {"scale": (float, float), "crop": (int, int), "ohem": (float, int)}
+        for name, kinds in pairs.items():
             value = getattr(self, name)
             if value is not None:
                 if len(value) != 2:
                     raise ValueError(f"expected {name} as a pair, got {value!r}")
-                object.__setattr__(self, name, tuple(kind(v) for v in value))
+                object.__setattr__(self, name, tuple(kind(v) for kind, v in zip(kinds, value)))
         _check(self.steps >= 1, "steps of 1 or more", self.steps)
         _check(self.batch >= 1, "a batch of 1 or more", self.batch)
         _check(self.optimiser in OPTIMISERS, f"an optimiser of {OPTIMISERS}", self.optimiser)
@@ -73,7 +79,13 @@ class Recipe:
         _check(self.precision in PRECISIONS, f"a precision of {PRECISIONS}", self.precision)
         _check(self.seed >= 0, "a seed of 0 or more", self.seed)
         _check(self.workers >= 0, "workers of 0 or more", self.workers)
-        scale, crop = self.scale, self.crop
+        scale, crop, ohem = self.scale, self.crop, self.ohem
+        _check(
+            ohem is None or (0 < ohem[0] <= 1 <= ohem[1]),
+            "ohem as (threshold in (0, 1], pixels kept, 1 or more)",
+            ohem,
+        )
+        _check(ohem is not None or not self.ohem_auxiliary, "ohem beside ohem_auxiliary", ohem)
         _check(scale is None or 0 < scale[0] <= scale[1], "scale as (low, high), 0 < low", scale)
         _check(crop is None or min(crop) >= 1, "crop as (height, width) in pixels", crop)
         _check(
@@ -81,6 +93,11 @@ class Recipe:
             "a crop beside scale (images of one batch must end in one size)",
             crop,
         )
+
+    def to_dict(self) -> dict:
+        """The numbers by name, mining only where it is done: older recipes do not know of it."""
+        mining = () if self.ohem is not None else ("ohem", "ohem_auxiliary")
+        return {name: value for name, value in asdict(self).items() if name not in mining}
 
     def hash(self, *more: str) -> str:
         """Twelve hexadecimal digits that change with anything that changes the result.
@@ -91,7 +108,7 @@ class Recipe:
         Returns:
             The first twelve digits of a SHA-256.
         """
-        values = {k: v for k, v in asdict(self).items() if k != "workers"}
+        values = {k: v for k, v in self.to_dict().items() if k != "workers"}
         text = json.dumps([values, *more], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

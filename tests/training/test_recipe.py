@@ -19,6 +19,10 @@ from contextlab.training import Recipe
         ({"scale": (0.5, 2.0)}, "a crop beside scale"),
         ({"crop": (0, 8)}, r"crop as \(height, width\) in pixels, got \(0, 8\)"),
         ({"crop": (8,)}, "crop as a pair"),
+        ({"ohem": (0.7,)}, "ohem as a pair"),
+        ({"ohem": (0.0, 10)}, r"threshold in \(0, 1\].*got \(0.0, 10\)"),
+        ({"ohem": (0.7, 0)}, r"pixels kept, 1 or more.*got \(0.7, 0\)"),
+        ({"ohem_auxiliary": True}, "ohem beside ohem_auxiliary, got None"),
     ],
 )
 def test_values_out_of_range_are_named(change, message):
@@ -32,14 +36,25 @@ def test_the_hash_changes_with_every_value_that_changes_the_result():
         "steps": 11, "batch": 8, "optimiser": "sgd", "lr": 1.0, "weight_decay": 1.0,
         "momentum": 0.5, "warmup": 1, "power": 1.0, "head_factor": 2.0, "auxiliary_weight": 0.2,
         "flip": False, "crop": (8, 8), "precision": "bf16", "channels_last": True, "seed": 1,
+        "ohem": (0.7, 100),
     }  # fmt: skip
-    assert changes.keys() == Recipe.__dataclass_fields__.keys() - {"scale", "workers"}
+    apart = {"scale", "workers", "ohem_auxiliary"}
+    assert changes.keys() == Recipe.__dataclass_fields__.keys() - apart
     found = {replace(recipe, **{name: value}).hash() for name, value in changes.items()}
     found |= {recipe.hash(), recipe.hash("more"), replace(recipe, crop=(8, 8), scale=(1, 1)).hash()}
-    assert len(found) == len(changes) + 3
+    found |= {replace(recipe, ohem=(0.7, 100), ohem_auxiliary=True).hash()}
+    assert len(found) == len(changes) + 4
     assert replace(recipe, workers=2).hash() == recipe.hash()
 
 
 def test_lists_from_json_are_as_good_as_tuples():
-    one, other = (Recipe(steps=1, scale=k((0.5, 2)), crop=k((8, 9))) for k in (list, tuple))
+    one, other = (
+        Recipe(steps=1, scale=k((0.5, 2)), crop=k((8, 9)), ohem=k((0.7, 5))) for k in (list, tuple)
+    )
     assert one == other and one.hash() == other.hash()
+
+
+def test_without_mining_a_recipe_is_what_it_was_before_there_was_any():
+    assert not {"ohem", "ohem_auxiliary"} & Recipe(steps=10).to_dict().keys()
+    assert Recipe(steps=10).hash() == "f215e285af15"
+    assert {"ohem", "ohem_auxiliary"} < Recipe(steps=10, ohem=(0.7, 9)).to_dict().keys()

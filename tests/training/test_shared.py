@@ -38,19 +38,25 @@ def read(folder: Path, rank: int) -> dict:
     return json.loads((folder / f"{rank}.json").read_text())
 
 
-def test_two_processes_train_what_one_does(folder):
-    model, history = shared.train()
-    together = load_file(folder / "weights-0.safetensors")
+@pytest.mark.parametrize("recipe, kind", [(shared.RECIPE, "weights"), (shared.MINING, "mined")])
+def test_two_processes_train_what_one_does(folder, recipe, kind):
+    model, history = shared.train(recipe=recipe)
+    together = load_file(folder / f"{kind}-0.safetensors")
     first = shared.net(norm=False).state_dict()
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-6)
         assert not torch.allclose(together[name], first[name], atol=1e-3)  # and it is much
     assert read(folder, 0)["world"] == 2
-    assert read(folder, 0)["loss"] == pytest.approx(history.loss, rel=1e-5)
+    losses = read(folder, 0)["loss" if kind == "weights" else kind]
+    assert losses == pytest.approx(history.loss, rel=1e-5)
+
+
+def test_mining_is_another_training(folder):
+    assert read(folder, 0)["mined"] != pytest.approx(read(folder, 0)["loss"], rel=0.01)
 
 
 def test_both_end_with_the_same_weights_and_figures(folder):
-    for kind in ("weights", "dropped"):
+    for kind in ("weights", "dropped", "mined"):
         one, other = (load_file(folder / f"{kind}-{rank}.safetensors") for rank in (0, 1))
         assert all(torch.equal(one[name], other[name]) for name in one)
     assert read(folder, 0) == read(folder, 1)
