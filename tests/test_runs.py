@@ -69,11 +69,20 @@ def test_every_value_is_in_the_hash():
         "data": "camvid", "data_options": {}, "backbone": "resnet18", "backbone_options": {"a": 1},
         "context": None, "context_options": {"heads": 2}, "width": 32, "kernel": 3,
         "auxiliary": True, "dropout": 0.1, "recipe": {"steps": 1}, "pool": 1, "split": "test",
-        "images": 1, "seed": 1, "budget": "full",
+        "images": 1, "network": "realtime", "norm": "group", "frozen": True, "seed": 1,
+        "budget": "full",
     }  # fmt: skip
     assert changes.keys() == runs.Config.__dataclass_fields__.keys()
     hashes = {replace(config, **{name: value}).hash for name, value in changes.items()}
     assert len(hashes | {config.hash}) == len(changes) + 1
+
+
+def test_fields_that_came_later_leave_older_names_as_they_were():
+    """The course's non-local run as it has always been called."""
+    config = runs.streets("non_local", context_options={"scale": False}, budget="quick")
+    assert config.name == "streets-non_local-glpca-quick-0-96ae4fe7447f"
+    assert not {"network", "norm", "frozen"} & config.to_dict().keys()
+    assert replace(config, frozen=True).to_dict()["frozen"] is True
 
 
 def test_the_hash_survives_json_and_does_not_know_the_order():
@@ -275,5 +284,48 @@ def test_the_shipped_list_has_what_the_lessons_compare():
 
 def test_every_module_has_its_runs():
     """Three seeds with all demands: what the comparison of the family in lesson 06 shows."""
-    shown = {(c.context, c.seed) for c in runs.shipped() if all(c.data_options.values())}
-    assert shown == {(name, seed) for name in (None, *catalogue()) for seed in range(3)}
+    shown = {
+        (c.context, c.seed)
+        for c in runs.shipped()
+        if (c.data, c.network) == ("streets", "fcn") and all(c.data_options.values())
+    }
+    assert shown >= {(name, seed) for name in (None, *catalogue()) for seed in range(3)}
+
+
+def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
+    names = {config.name for config in runs.shipped()}
+    for key, experiment in runs.experiments.EXPERIMENTS.items():
+        cells = runs.experiments.configs(key)
+        assert len(cells) > 1 and experiment.question.endswith("?")
+        assert {c.name for found in cells.values() for c in found} <= names
+        assert len({c.hash for found in cells.values() for c in found}) == len(cells) * len(
+            experiment.seeds
+        )
+        for found in cells.values():
+            assert tuple(c.seed for c in found) == experiment.seeds
+    with pytest.raises(ValueError, match=r"an experiment of D1.*got 'D99'"):
+        runs.experiments.configs("D99")
+
+
+def test_an_unknown_network_or_norm_is_named():
+    for name, expected in (("network", "fcn, realtime"), ("norm", "batch, group")):
+        with pytest.raises(ValueError, match=f"{name} of {expected}.*got 'other'"):
+            runs.build_network(replace(runs.streets(), **{name: "other"}), 13)
+
+
+def test_group_norm_stands_where_batch_norm_stood():
+    config = replace(runs.streets("squeeze_reasoning"), norm="group")
+    model, usual = (
+        runs.build_network(config, 13),
+        runs.build_network(replace(config, norm="batch"), 13),
+    )
+    kinds = [type(module).__name__ for module in model.modules()]
+    assert not any("BatchNorm" in kind for kind in kinds) and "GroupNorm" in kinds
+    assert set(model.state_dict()) == {
+        k
+        for k in usual.state_dict()
+        if k.split(".")[-1] not in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    x = torch.rand(1, 3, 16, 16)
+    model.train()  # answers in training and in use are the same, at a batch of one too
+    assert torch.allclose(model(x), model.eval()(x), atol=1e-6)

@@ -11,24 +11,31 @@ import platform
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from contextlab import training
 from contextlab.home import home
+from contextlab.runs import experiments
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import KNOBS, Config, camvid, keeps_weights, shipped, streets
+from contextlab.runs.config import KNOBS, Config, camvid, streets
+from contextlab.runs.frozen import FrozenHead, StoredMaps
+from contextlab.runs.lists import keeps_weights, shipped
 from contextlab.runs.store import Run, read, write
 from contextlab.training import checkpoints
 
 __all__ = [
     "KNOBS",
     "Config",
+    "FrozenHead",
     "Run",
+    "StoredMaps",
     "build_data",
     "build_network",
     "camvid",
+    "experiments",
     "keeps_weights",
     "load_or_train",
     "machine",
@@ -105,6 +112,12 @@ def train(
     dataset = build_data(config, "train", root=root)
     scenes = build_data(config, root=root)
     model = build_network(config, len(dataset.classes), weights=pretrained)
+    if config.frozen:
+        store = partial(StoredMaps, network=model, folder=home() / "maps", progress=progress)
+        dataset = store(dataset, name=f"{config.data}-train", mirrored=True, limit=config.pool)
+        name = f"{config.data}-{config.split}"
+        scenes = store(scenes, name=name, mirrored=False, limit=config.images)
+        model = FrozenHead(model, dataset.size)
     history = training.fit(
         model,
         dataset,

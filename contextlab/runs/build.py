@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from contextlab import data
+from contextlab.networks.realtime import realtime
 from contextlab.networks.segmentation import network
 from contextlab.runs.config import Config
+
+NORMS = ("batch", "group")
+NETWORKS = {"fcn": network, "realtime": realtime}
 
 
 def build_data(config: Config, split: str | None = None, *, root: str | Path | None = None):
@@ -49,19 +54,34 @@ def build_network(
     Returns:
         The network, in training mode.
     """
+    for name, known in (("norm", NORMS), ("network", NETWORKS)):
+        if (found := getattr(config, name)) not in known:
+            raise ValueError(f"expected a {name} of {', '.join(known)}, got {found!r}")
     options = dict(config.backbone_options)
     if config.backbone != "course":
         options["weights"] = str(weights or "imagenet") if pretrained else "random"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return network(
-            classes,
-            backbone=config.backbone,
-            backbone_options=options,
-            context=config.context,
-            context_options=config.context_options,
-            width=config.width,
-            kernel=config.kernel,
-            auxiliary=config.auxiliary,
-            dropout=config.dropout,
-        )
+        shared = {
+            "backbone": config.backbone,
+            "backbone_options": options,
+            "context": config.context,
+            "context_options": config.context_options,
+            "dropout": config.dropout,
+        }
+        if config.network == "fcn":
+            shared |= {"kernel": config.kernel, "auxiliary": config.auxiliary}
+        model = NETWORKS[config.network](classes, width=config.width, **shared)
+        return model if config.norm == "batch" else group_norm(model)
+
+
+def group_norm(model: nn.Module) -> nn.Module:
+    """Put group norm (8 groups, or as many as divide the channels) where batch norm stands."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            norm = nn.GroupNorm(math.gcd(8, child.num_features), child.num_features, eps=child.eps)
+            norm.load_state_dict({"weight": child.weight.data, "bias": child.bias.data})
+            setattr(model, name, norm)
+        else:
+            group_norm(child)
+    return model

@@ -12,6 +12,7 @@ from torch import nn
 from contextlab import training
 from contextlab.runs.build import build_network
 from contextlab.runs.config import Config
+from contextlab.runs.frozen import SIZES, FrozenHead
 from contextlab.training import checkpoints
 
 
@@ -56,6 +57,8 @@ class Run:
                 "load_or_train(config, retrain=True) trains it and keeps the weights"
             )
         network = build_network(self.config, len(self.metrics.classes), pretrained=False)
+        if self.config.frozen:
+            network = FrozenHead(network, SIZES[self.config.data])
         return training.load_weights(self.weights, network).eval()
 
 
@@ -66,10 +69,11 @@ def write(run: Run, path: str | Path) -> None:
         run: what to store.
         path: the JSON file, written last: a run whose file is there is complete.
     """
+    digits = 7 if run.weights else 4  # a run of figures alone is drawn, never continued from
     entries = {
         "config": run.config.to_dict(),
         "metrics": run.metrics.to_dict(),
-        "loss": [float(f"{value:.7g}") for value in run.history.loss],
+        "loss": [float(f"{value:.{digits}g}") for value in run.history.loss],
         "seconds": round(run.history.seconds, 1),
         "date": run.date,
         "machine": run.machine,

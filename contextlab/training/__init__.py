@@ -15,6 +15,7 @@ from contextlab.training.losses import (
     segmentation_loss,
 )
 from contextlab.training.metrics import Metrics, evaluate, from_confusion, processes
+from contextlab.training.progress import bar as progress_bar
 from contextlab.training.recipe import Recipe
 from contextlab.training.schedules import poly
 
@@ -36,6 +37,7 @@ __all__ = [
     "presence_loss",
     "presence_targets",
     "processes",
+    "progress_bar",
     "save_weights",
     "segmentation_loss",
 ]

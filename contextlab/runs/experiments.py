@@ -1,0 +1,191 @@
+"""Experiments: named groups of runs that differ in one thing, each over the same seeds.
+
+An experiment holds the runs that answer one claim of the sources; the claim's name is its name. Its
+cells share data, recipe and seeds, so that two cells are compared seed by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from contextlab.runs.config import COURSE_OPTIONS, Config, camvid, streets
+
+Make = Callable[[int], Config]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, the conditions that are compared, and the seeds.
+
+    Args:
+        question: what is asked.
+        cells: label to a function from the seed to its configuration; the first is the reference.
+        seeds: the same for every cell.
+    """
+
+    question: str
+    cells: dict[str, Make]
+    seeds: tuple[int, ...]
+
+    def configs(self) -> dict[str, list[Config]]:
+        """The configurations of every cell, in the order of the seeds."""
+        return {label: [make(s) for s in self.seeds] for label, make in self.cells.items()}
+
+
+def configs(name: str) -> dict[str, list[Config]]:
+    """The configurations of an experiment, by cell.
+
+    Args:
+        name: of the experiment, such as "D1".
+
+    Raises:
+        ValueError: there is no such experiment.
+
+    Example:
+        >>> {label: len(runs) for label, runs in configs("D1").items()}
+        {'none': 5, 'coordinate': 5, 'feature': 5, 'both': 5}
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"expected an experiment of {', '.join(EXPERIMENTS)}, got {name!r}")
+    return EXPERIMENTS[name].configs()
+
+
+def _street(context: str | None, seed: int, **options) -> Config:
+    """The course's setting, with other options of the module where some are given."""
+    options = {**COURSE_OPTIONS.get(context, {}), **options}
+    return streets(context, seed=seed, budget="quick", context_options=options)
+
+
+def _one(context: str | None, **options) -> Make:
+    return partial(_street, context, **options)
+
+
+def _sr(**options) -> Make:
+    return _one("squeeze_reasoning", **options)
+
+
+def _real(context: str | None) -> Make:
+    return lambda seed: camvid(context, seed=seed, budget="quick", frozen=True)
+
+
+def _small_batch(batch: int, norm: str) -> Make:
+    """DGCNet on as many images whatever the batch, at one rate."""
+    recipe = {"steps": 3200 // batch, "batch": batch, "lr": 1e-3}
+    return lambda seed: streets("dual_graph", seed=seed, budget="quick", recipe=recipe, norm=norm)
+
+
+FIVE, THREE = (0, 1, 2, 3, 4), (0, 1, 2)
+SQUEEZES = ("average", "hadamard")
+REASONS = ("none", "connected", "graph", "correlation")
+EXPERIMENTS = {
+    "D1": Experiment(
+        "what do coordinate space and feature space add, alone and together?",
+        {
+            "none": _one(None),
+            "coordinate": _one("coordinate_graph"),
+            "feature": _one("feature_graph"),
+            "both": _one("dual_graph"),
+        },
+        FIVE,
+    ),
+    "D2": Experiment(
+        "cells by average pooling or by strided convolutions?",
+        {"average": _one("coordinate_graph"),
+         "strided": _one("coordinate_graph", project="strided")},
+        FIVE,
+    ),
+    "D3": Experiment(
+        "how large may a cell be?",
+        {f"d = {d}": _one("coordinate_graph", cell=d) for d in (2, 4, 8, 16)},
+        THREE,
+    ),
+    "D6": Experiment(
+        "does the coordinate branch need batch norm and ReLU?",
+        {"none": _one("coordinate_graph"), "norm": _one("coordinate_graph", norm=True)},
+        FIVE,
+    ),
+    "D7": Experiment(
+        "does I - A help in feature space?",
+        {
+            "I - A": _one("feature_graph"),
+            "I + A": _one("feature_graph", variant="plus"),
+            "A": _one("feature_graph", variant="edges"),
+            "I": _one("feature_graph", edges="none"),
+        },
+        THREE,
+    ),
+    "D8": Experiment(
+        "sum the branches, gate and concatenate them, or apply one after the other?",
+        {
+            "sum": _one("dual_graph"),
+            "gated": _one("dual_graph", fusion="gated"),
+            "sequential": _one("dual_graph", fusion="sequential"),
+        },
+        FIVE,
+    ),
+    "D11": Experiment(
+        "what does batch norm lose with one image a batch?",
+        {
+            "batch norm, 8": _small_batch(8, "batch"),
+            "batch norm, 1": _small_batch(1, "batch"),
+            "group norm, 1": _small_batch(1, "group"),
+        },
+        THREE,
+    ),
+    "S5": Experiment(
+        "average or Hadamard squeeze, and which reasoning?",
+        {
+            f"{squeeze}, {reason}": _sr(squeeze=squeeze, reason=reason)
+            for squeeze in SQUEEZES
+            for reason in REASONS
+        },
+        FIVE,
+    ),
+    "S8": Experiment(
+        "do the edges between the nodes matter?",
+        {
+            "learned": _sr(),
+            "correlation": _sr(reason="correlation"),
+            "random": _sr(edges="random"),
+            "none": _sr(edges="none"),
+        },
+        THREE,
+    ),
+    "S9": Experiment(
+        "how many nodes?",
+        {f"K = {k}": _sr(nodes=k) for k in (8, 1, 2, 4, 16, 32)},
+        THREE,
+    ),
+    "S10": Experiment(
+        "how many channels may the squeeze drop?",
+        {f"P = C / {r}" if r > 1 else "P = C": _sr(reduction=r) for r in (2, 1, 4, 8)},
+        THREE,
+    ),
+    "S17": Experiment(
+        "PPM or SR in a small real-time network?",
+        {},
+        THREE,
+    ),
+    "S20": Experiment(
+        "SE or SR in a small classifier?",
+        {},
+        FIVE,
+    ),
+    "X4": Experiment(
+        "what does a sum over the pixels bind a model to?",
+        {pool: _sr(variant="srnet", pool=pool) for pool in ("mean", "sum")},
+        (0,),
+    ),
+    "CamVid": Experiment(
+        "on real streets, over a frozen backbone?",
+        {
+            "FCN": _real(None),
+            "non-local": _real("non_local"),
+            "DGCNet": _real("dual_graph"),
+            "SR": _real("squeeze_reasoning"),
+        },
+        FIVE,
+    ),
+}  # fmt: skip

@@ -1,0 +1,128 @@
+"""Which runs come with the lessons, and which of them keep their weights."""
+
+from __future__ import annotations
+
+from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, streets
+from contextlab.runs.experiments import EXPERIMENTS
+
+# The family, in the order in which lessons 04 to 06 meet it; then what later lessons look into.
+FAMILY = (
+    "global_average",
+    "cbam",
+    "gcnet",
+    "hadamard_pooling",
+    "bilinear_pooling",
+    "pyramid_pooling",
+    "aspp",
+    "dense_aspp",
+    "double_attention",
+    "compact_non_local",
+    "criss_cross",
+    "asymmetric_non_local",
+    "asymmetric_fusion",
+    "ocnet",
+    "em_attention",
+    "hamburger",
+    "encoding",
+    "ocr",
+    "position_attention",
+    "channel_attention",
+    "dual_attention",
+    "glore",
+    "coordinate_graph",
+    "feature_graph",
+    "dual_graph",
+    "squeeze_reasoning",
+    "coordinate_attention",
+    "gather_excite",
+    "strip_pooling",
+    "self_attention",
+    "convnext",
+    "inceptionnext",
+)
+# Those into which a lesson looks; of the others the figures are enough.
+LOOKED_INTO = (
+    "asymmetric_non_local",
+    "aspp",
+    "cbam",
+    "coordinate_graph",
+    "criss_cross",
+    "dense_aspp",
+    "double_attention",
+    "dual_attention",
+    "dual_graph",
+    "em_attention",
+    "feature_graph",
+    "gcnet",
+    "glore",
+    "hadamard_pooling",
+    "ocr",
+    "pyramid_pooling",
+    "squeeze_reasoning",
+)
+
+
+def _with_weights() -> list[Config]:
+    """Seed 0 of what the lessons look into."""
+    quick = {"budget": "quick"}
+    found = [streets(context, **quick) for context in (None, "non_local", "squeeze_excite")]
+    found += [streets(control=True, **quick)]
+    found += [streets(knobs={knob: 1.0}, **quick) for knob in KNOBS]
+    # the same parameters, spread wider: 63 pixels instead of 31
+    found += [streets(backbone_options={"dilation": [1, 2, 4]}, **quick)]
+    found += [streets("non_local", context_options={"scale": False}, **quick)]
+    # four steps along the pixel grid reach 63 pixels too, but only by averaging
+    found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
+    found += [streets("non_local", control=True, **quick)]
+    found += [streets(context, **quick) for context in LOOKED_INTO]
+    found += [_other("aspp", image_pool=False)]
+    # a sum over the pixels, and a mean, on maps of another size
+    return found + [make(0) for make in EXPERIMENTS["X4"].cells.values()]
+
+
+def _other(context: str, seed: int = 0, **options) -> Config:
+    """The course's setting with other options of the module."""
+    options = {**COURSE_OPTIONS.get(context, {}), **options}
+    return streets(context, seed=seed, budget="quick", context_options=options)
+
+
+def _figures_alone() -> list[Config]:
+    """The rest of the family, the spread over seeds, and what single questions ask for."""
+
+    def run(context: str | None, seed: int = 0, **overrides) -> Config:
+        return streets(context, seed=seed, budget="quick", **overrides)
+
+    found = [run(context) for context in FAMILY if context not in LOOKED_INTO]
+    for seed in (1, 2):
+        found += [run(context, seed) for context in (None, "non_local", "squeeze_excite", *FAMILY)]
+        found += [_other("graph_conv", seed, steps=4)]
+    for seed in (0, 1, 2):
+        # is it the gate, or the bottleneck, that loses something?
+        found += [_other("gcnet", seed, fuse="scale"), _other("squeeze_excite", seed, reduction=1)]
+    found += [_other("aspp", rates=[12, 24, 36])]
+    found += [run("aspp", control=True), _other("criss_cross", recurrence=1)]
+    found += [_other("ocnet", seed, form="pyramid") for seed in (0, 1, 2)]
+    found += [_other("compact_non_local", kernel="rbf")]
+    # what the claims of the sources ask for, each run once, however many claims ask for it
+    known = [*_with_weights(), *found]
+    for experiment in EXPERIMENTS.values():
+        for configs in experiment.configs().values():
+            for config in configs:
+                if config not in known:
+                    known.append(config)
+                    found.append(config)
+    return found
+
+
+def shipped() -> list[Config]:
+    """The runs that the lessons show, all made at ``quick``; those that keep their weights first.
+
+    Returns:
+        Configurations for `load_or_train`.
+    """
+    return _with_weights() + _figures_alone()
+
+
+def keeps_weights(config: Config) -> bool:
+    """Whether a shipped run comes with its weights; of most the figures are enough."""
+    return config in _with_weights()

@@ -1,0 +1,140 @@
+"""Training over a frozen backbone: the same answers as the whole network, from stored maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from contextlab import data, runs
+from contextlab.networks.segmentation import network
+
+
+class Scenes:
+    """A few street scenes, and how often each was asked for."""
+
+    def __init__(self, size: int):
+        self.inner, self.asked = data.build("streets", "val", size=size), []
+        self.classes, self.palette = self.inner.classes, self.inner.palette
+        self.ignore_index = 255
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return self.inner[index]
+
+
+@pytest.fixture
+def fcn():
+    torch.manual_seed(0)
+    model = network(13, context="squeeze_reasoning", width=32, kernel=1, auxiliary=False)
+    for module in model.modules():  # statistics as after some training
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def test_the_head_on_stored_maps_answers_like_the_whole_network(fcn, tmp_path):
+    scenes = Scenes(3)
+    stored = runs.StoredMaps(scenes, fcn, tmp_path, "val", mirrored=False, progress=False)
+    assert fcn.training and len(stored) == 3 and stored.size == (64, 128)
+    fcn.eval()
+    head = runs.FrozenHead(fcn, stored.size).eval()
+    for index in range(3):
+        image, labels = scenes[index]
+        found, same = stored[index]
+        assert torch.equal(labels, same) and found.dtype == torch.float32
+        with torch.no_grad():
+            error = (head(found[None]) - fcn(image[None])).abs().max()
+        assert error < 5e-3  # the maps are kept in half precision
+
+
+def test_mirrored_maps_come_with_mirrored_small_labels(fcn, tmp_path):
+    scenes = Scenes(2)
+    stored = runs.StoredMaps(scenes, fcn, tmp_path, "train", mirrored=True, progress=False)
+    assert len(stored) == 4
+    fcn.eval()
+    for index in range(4):
+        image, labels = scenes[index % 2]
+        if index >= 2:
+            image, labels = image.flip(-1), labels.flip(-1)
+        found, small = stored[index]
+        with torch.no_grad():
+            map = fcn.backbone((image[None] - fcn.mean) / fcn.std)[-1][0]
+        assert torch.allclose(found, map, atol=5e-3)
+        # every small label is one of the 4 x 4 pixels that it stands for
+        blocks = labels.unfold(0, 4, 4).unfold(1, 4, 4).flatten(2)
+        assert small.shape == (16, 32) and (blocks == small[..., None]).any(-1).all()
+    head = runs.FrozenHead(fcn.train(), stored.size)
+    assert head(torch.stack([stored[i][0] for i in range(4)])).shape == (4, 13, 16, 32)
+    with pytest.raises(IndexError, match="below 4, got 4"):
+        stored[4]
+
+
+def test_maps_are_computed_once_and_again_for_other_weights(fcn, tmp_path):
+    options = {"folder": tmp_path, "name": "val", "mirrored": False, "progress": False}
+    first = runs.StoredMaps(Scenes(2), fcn, **options)
+    scenes = Scenes(2)
+    again = runs.StoredMaps(scenes, fcn, **options)
+    assert np.array_equal(first.maps, again.maps) and set(scenes.asked) == {0}  # for the size alone
+    with torch.no_grad():
+        next(fcn.backbone.parameters()).mul_(1.5)
+    other = runs.StoredMaps(Scenes(2), fcn, **options)
+    assert not np.array_equal(first.maps, other.maps) and len(list(tmp_path.iterdir())) == 2
+    fewer = runs.StoredMaps(Scenes(2), fcn, **options, limit=1)
+    assert len(fewer) == 1 and len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_interruption_leaves_no_half_file(fcn, tmp_path):
+    class Stops(Scenes):
+        def __getitem__(self, index):
+            if index == 1:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.StoredMaps(Stops(2), fcn, tmp_path, "val", mirrored=False, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cut_file_is_named_with_the_remedy(fcn, tmp_path):
+    options = {"folder": tmp_path, "name": "val", "mirrored": False, "progress": False}
+    runs.StoredMaps(Scenes(2), fcn, **options)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for cut in (whole[:40], whole[:-1], b""):
+        path.write_bytes(cut)
+        with pytest.raises(ValueError, match=f"damaged file: delete .*{path.name}; it is computed"):
+            runs.StoredMaps(Scenes(2), fcn, **options)
+
+
+def test_a_slot_that_wants_more_than_one_map_is_refused():
+    for options in (
+        {"auxiliary": True},
+        {"context": "encoding", "context_options": {"classes": 13}, "auxiliary": False},
+    ):
+        model = network(13, width=32, kernel=1, **options)
+        with pytest.raises(ValueError, match="one map and no auxiliary head"):
+            runs.FrozenHead(model, (64, 128))
+
+
+def test_a_frozen_run_trains_the_head_alone(tmp_path, monkeypatch):
+    """The whole path of a run, on street scenes in CamVid's place."""
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
+    config = runs.streets("squeeze_reasoning", budget="smoke", recipe={"flip": False}, frozen=True)
+    run = runs.train(config, tmp_path / "run.json", progress=False)
+    assert run.history.finished and run.metrics.images == config.images
+    again = runs.read(tmp_path / "run.json", config).model()
+    assert isinstance(again, runs.FrozenHead)
+    assert not any(name.startswith("backbone") for name in again.state_dict())
+    names = sorted(p.name.split("-")[1] for p in (tmp_path / "home" / "maps").iterdir())
+    assert names == ["train", "val"]
+
+
+def test_the_frozen_setting():
+    config = runs.camvid("squeeze_reasoning", budget="quick", frozen=True)
+    recipe = config.train_recipe()
+    assert not recipe.flip and recipe.crop is None and recipe.scale is None
+    assert config.frozen and not config.auxiliary and config.split == "test"
+    assert runs.camvid("squeeze_reasoning", budget="quick").auxiliary
