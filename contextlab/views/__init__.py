@@ -23,6 +23,14 @@ from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
 from .paired import paired_figure
 from .patches import chain_figure, patch_figure, window_figure
+from .reasoning import (
+    grouping_figure,
+    inside_reasoning,
+    matrices_figure,
+    node_explorer,
+    node_figure,
+    reasoning_figure,
+)
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
 from .smoothing import decay_figure, reach_figure, two_answers_figure
 from .squeezed import (
@@ -84,14 +92,19 @@ __all__ = [
     "gates_figure",
     "graph_figure",
     "grid_figure",
+    "grouping_figure",
     "growth",
     "growth_figure",
     "hops_figure",
     "implied_affinity",
+    "inside_reasoning",
     "inside_slot",
+    "matrices_figure",
     "method_figure",
     "miou_ruler",
     "new_figure",
+    "node_explorer",
+    "node_figure",
     "one_vector_figure",
     "overlap_figure",
     "padding_figure",
@@ -103,6 +116,7 @@ __all__ = [
     "pooled_figure",
     "propagate",
     "reach_figure",
+    "reasoning_figure",
     "receptive_field_explorer",
     "receptive_field_figure",
     "scene",

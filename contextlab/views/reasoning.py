@@ -1,0 +1,283 @@
+"""Squeeze reasoning, looked into: who speaks into a node, what it answers, and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ipywidgets
+import numpy as np
+import torch
+from einops import rearrange
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, ConnectionPatch, Rectangle
+from torch import Tensor, nn
+
+from contextlab.modules import SqueezeReasoning
+
+from .figures import new_figure, picture, styled
+from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, pixels, series
+from .widgets import Explorer
+
+Map = Tensor | np.ndarray
+
+
+def inside_reasoning(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """What squeeze reasoning makes of an image, node by node.
+
+    Args:
+        network: has ``features(x)`` and a ``slot`` that is a :class:`SqueezeReasoning`.
+        image: ``3 h w`` in [0, 1].
+
+    Returns:
+        "speak" ``k m h w``, what every pixel adds to a state: φ(x) ⊙ γ(x) (φ(x) where the squeeze
+        is an average); "nodes" ``k m``, the pooled vector; "answer" ``k m``, the gate; and "gated"
+        ``k m h w``, θ(x) times the gate.
+
+    Raises:
+        ValueError: another slot.
+    """
+    slot = getattr(network, "slot", None)
+    if not isinstance(slot, SqueezeReasoning):
+        raise ValueError(f"expected a slot that squeezes and reasons, got {type(slot).__name__}")
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            x = network.features(image[None])
+            speak = slot.phi(x) if slot.gamma is None else slot.phi(x) * slot.gamma(x)
+            g, answer = slot.squeeze(x), slot.gate(x)
+            gated = slot.theta(x) * answer[..., None, None]
+    finally:
+        network.train(training)
+
+    def nodes(t: Tensor, pattern: str) -> Tensor:
+        vector, cut = pattern.split(" -> ")
+        maps = " h w" * (t.ndim == 4)
+        return rearrange(t, f"{vector}{maps} -> {cut}{maps}", k=slot.nodes)[0]
+
+    back = " -> ".join(reversed(slot.join.split(" -> ")))
+    return {
+        "speak": nodes(speak, slot.split),
+        "nodes": nodes(g, slot.split),
+        "answer": nodes(answer, back),
+        "gated": nodes(gated, back),
+    }
+
+
+@styled
+def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figure, dict]:
+    """One node of an image: what the pixels say into its states, and all nodes before and after.
+
+    Args:
+        image: ``3 h w`` in [0, 1].
+        inside: what :func:`inside_reasoning` returns.
+        node: which one, from 0.
+
+    Returns:
+        the figure, and "squeezed" and "answer" (the node's states before and after) and "loudest"
+        (row and column of the pixel that adds most to each state).
+
+    Raises:
+        ValueError: no such node.
+    """
+    speak, g, answer = (_array(inside[name]) for name in ("speak", "nodes", "answer"))
+    k, m = g.shape
+    if not 0 <= node < k:
+        raise ValueError(f"expected a node from 0 to {k - 1}, got {node}")
+    rgb, shown = pixels(image), speak[node][:8]
+    columns = 2 if len(shown) <= 4 else 4
+    wide = 9.0 / (1 + columns)
+    tall = wide * rgb.shape[0] / rgb.shape[1] + 0.28
+    rows = max(2, -(-len(shown) // columns))
+    figure = new_figure(tall * rows + 0.1)
+    grid = figure.add_gridspec(rows, 1 + columns)
+    picture(figure.add_subplot(grid[0, 0]), rgb, "image")
+    below = grid[1:, 0].subgridspec(1, 2)
+    for place, (values, name) in enumerate(((g, "G: squeezed"), (answer, "G': answered"))):
+        axes = figure.add_subplot(below[0, place])
+        reach = max(np.abs(values).max(), 1e-6)
+        style = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "aspect": "auto"}
+        picture(axes, values, name, **style)
+        axes.add_patch(
+            Rectangle((-0.5, node - 0.5), m, 1, fill=False, edgecolor=INK, linewidth=2.0)
+        )
+        axes.set_yticks([node], [f"node {node}"] if not place else [""])
+        axes.tick_params(length=0)
+        axes.set_xlabel(f"{m} states")
+    reach = max(np.abs(shown).max(), 1e-6)
+    for i, each in enumerate(shown):
+        axes = figure.add_subplot(grid[i // columns, 1 + i % columns])
+        title = f"state {i}: g = {g[node, i]:+.2f}, g' = {answer[node, i]:.2f}"
+        picture(axes, each, title, cmap=DIVERGING, vmin=-reach, vmax=reach)
+    places = [np.unravel_index(np.abs(each).argmax(), each.shape) for each in speak[node]]
+    return figure, {
+        "squeezed": [float(v) for v in g[node]],
+        "answer": [float(v) for v in answer[node]],
+        "loudest": [(int(r), int(c)) for r, c in places],
+    }
+
+
+def node_explorer(
+    network: nn.Module, dataset: Sequence, *, index: int = 0, node: int = 0
+) -> Explorer:
+    """Choose an image and a node; see who speaks into it. The twin is :func:`node_figure`.
+
+    Args:
+        network: with a :class:`SqueezeReasoning` in its slot.
+        dataset: of ``(image, labels)``.
+        index: image to begin with.
+        node: node to begin with.
+    """
+
+    def draw(index: int, node: int) -> tuple[Figure, str]:
+        image = dataset[index][0]
+        figure, numbers = node_figure(image, inside_reasoning(network, image), node)
+        said = ", ".join(f"{v:+.2f}" for v in numbers["squeezed"])
+        back = ", ".join(f"{v:.2f}" for v in numbers["answer"])
+        return figure, f"<b>node {node}</b> of image {index}: {said}; its answer: {back}"
+
+    def slider(last: int, value: int, name: str) -> ipywidgets.IntSlider:
+        made = ipywidgets.IntSlider(value=value, min=0, max=last, description=name)
+        made.continuous_update = False
+        return made
+
+    controls = {
+        "node": slider(network.slot.nodes - 1, node, "node"),
+        "index": slider(len(dataset) - 1, index, "image"),
+    }
+    return Explorer(draw, controls, "A street, and what its pixels say into one node.")
+
+
+@styled
+def reasoning_figure(image: Map, nodes: Map, answer: Map) -> tuple[Figure, dict]:
+    """A street becomes one vector, the vector a few nodes that talk, and the answer opens channels.
+
+    Args:
+        image: ``3 h w`` in [0, 1].
+        nodes: ``k m``, the pooled vector.
+        answer: ``k m``, the gates.
+
+    Returns:
+        the figure, and "nodes" and "states".
+    """
+    rgb, g, back = pixels(image), _array(nodes), _array(answer)
+    k, m = g.shape
+    figure = new_figure(2.05)
+    left, first, graph, second, right = figure.subplots(
+        1, 5, gridspec_kw={"width_ratios": (10, 3.6, 5, 3.6, 10)}
+    )
+    picture(left, rgb, "squeeze: every pixel goes in")
+    picture(right, 0.5 * rgb + 0.5, "reconstruct: every pixel is told")
+    for axes, values in ((first, g), (second, back)):
+        _cells(axes, values)
+    graph.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), xticks=[], yticks=[], aspect="equal")
+    graph.set_title("reason: nodes talk", loc="center")
+    angle = np.pi / 2 - 2 * np.pi * (np.arange(k) + 0.5) / k
+    spots = np.stack([np.cos(angle), np.sin(angle)], 1)
+    for i in range(k):
+        for j in range(i):
+            graph.plot(*zip(spots[i], spots[j]), color=QUIET, linewidth=0.9, zorder=1)
+        style = {"facecolor": series(i % 6), "edgecolor": PAPER, "linewidth": 1.5, "zorder": 2}
+        graph.add_patch(Circle(tuple(spots[i]), 0.24, **style))
+    graph.spines[:].set_visible(False)
+    arrow = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.3, "clip_on": False}
+    height, width = rgb.shape[:2]
+    for y in np.linspace(0.14, 0.86, 5):
+        ends = ((width - 1, y * height), (-0.05, y * k))
+        _arrow(figure, left, first, *ends, color=STEP_COLOURS["squeeze"], **arrow)
+        ends = ((m + 0.05, k / 2), (0.06 * width, y * height))
+        _arrow(figure, second, right, *ends, color=STEP_COLOURS["reconstruct"], **arrow)
+    for a, b, ends in (
+        (first, graph, ((m + 0.05, k / 2), (-1.4, 0))),
+        (graph, second, ((1.4, 0), (-0.05, k / 2))),
+    ):
+        _arrow(figure, a, b, *ends, color=STEP_COLOURS["reason"], **arrow)
+    return figure, {"nodes": k, "states": m}
+
+
+@styled
+def grouping_figure(
+    returns: Mapping[str, Sequence[int]], nodes: int
+) -> tuple[Figure, dict[str, int]]:
+    """Into which node each channel goes, and whose answer comes back in its place.
+
+    Args:
+        returns: name of a grouping to two lists in one: for every channel the node that it joins,
+            then for every place of the vector the channel whose answer arrives there.
+        nodes: k.
+
+    Returns:
+        the figure, and name to the number of channels that get their own answer.
+    """
+    panels = {name: np.asarray(v, int).reshape(2, -1) for name, v in returns.items()}
+    figure = new_figure(2.15)
+    numbers = {}
+    for axes, (name, (joins, arrives)) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items()
+    ):
+        p = len(joins)
+        own = arrives == np.arange(p)
+        numbers[name] = int(own.sum())
+        centres = (np.arange(nodes) + 0.5) * p / nodes
+        for c in range(p):
+            colour, back = series(joins[c]), series(joins[arrives[c]])
+            axes.plot([c + 0.5, centres[joins[c]]], [2.0, 1.35], color=colour, linewidth=1.2)
+            axes.plot([centres[joins[arrives[c]]], c + 0.5], [0.65, 0.0], color=back, linewidth=1.2)
+            _square(axes, c, 2.0, colour, str(c), filled=True)
+            _square(axes, c, -0.45, back, str(arrives[c]), filled=bool(own[c]))
+        for i, x in enumerate(centres):
+            axes.add_patch(
+                Rectangle((x - 0.9, 0.65), 1.8, 0.7, facecolor=series(i), edgecolor=PAPER)
+            )
+            axes.text(x, 1.0, f"node {i}", ha="center", va="center", color=PAPER, fontsize=8)
+        axes.set(xlim=(-0.1, p + 0.1), ylim=(-0.6, 2.6), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"{name}: {numbers[name]} of {p} at home")
+    return figure, numbers
+
+
+@styled
+def matrices_figure(matrices: Mapping[str, Map]) -> tuple[Figure, dict[str, int]]:
+    """Square matrices side by side, purple below 0 and orange above, each on its own scale.
+
+    Args:
+        matrices: name to ``p p``.
+
+    Returns:
+        the figure, and name to the number of entries that are not 0.
+    """
+    arrays = {name: _array(value) for name, value in matrices.items()}
+    figure = new_figure(9.0 / max(len(arrays), 3) + 0.2)
+    for axes, (name, value) in zip(np.atleast_1d(figure.subplots(1, len(arrays))), arrays.items()):
+        reach = np.abs(value).max()
+        picture(axes, value, name, cmap=DIVERGING, vmin=-reach, vmax=reach)
+    return figure, {name: int((np.abs(value) > 1e-9).sum()) for name, value in arrays.items()}
+
+
+def _square(axes: Axes, x: int, y: float, colour: str, text: str, *, filled: bool) -> None:
+    face = colour if filled else PAPER
+    style = {"facecolor": face, "edgecolor": colour, "linewidth": 1.2}
+    axes.add_patch(Rectangle((x + 0.06, y), 0.88, 0.45, **style))
+    ink = PAPER if filled else INK
+    axes.text(x + 0.5, y + 0.215, text, ha="center", va="center", color=ink, fontsize=7.5)
+
+
+def _cells(axes: Axes, values: np.ndarray) -> None:
+    """A vector cut into nodes: one colour a node, paler where a state is smaller."""
+    k, m = values.shape
+    top = np.abs(values).max() or 1
+    for i, j in np.ndindex(k, m):
+        strength = 0.12 + 0.88 * min(1.0, abs(values[i, j]) / top)
+        style = {"facecolor": series(i % 6), "edgecolor": PAPER, "linewidth": 0.8}
+        axes.add_patch(Rectangle((j, i + 0.04), 1, 0.92, alpha=strength, **style))
+    axes.set(xlim=(-0.75 * m, 1.75 * m), ylim=(k, 0), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _arrow(figure: Figure, a: Axes, b: Axes, start, end, **style) -> None:
+    figure.add_artist(ConnectionPatch(start, end, "data", "data", axesA=a, axesB=b, **style))
+
+
+def _array(value: Map) -> np.ndarray:
+    return value.detach().cpu().double().numpy() if isinstance(value, Tensor) else np.asarray(value)

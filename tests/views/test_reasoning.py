@@ -1,0 +1,92 @@
+"""What is taken out of squeeze reasoning is what it computes, and it is drawn as it is."""
+
+import pytest
+import torch
+from einops import rearrange
+
+from contextlab import views
+from contextlab.networks.segmentation import network
+
+
+def small(**options):
+    torch.manual_seed(0)
+    options = {"nodes": 4, **options}
+    sizes = {"width": 16, "kernel": 1, "auxiliary": False}
+    return network(13, context="squeeze_reasoning", context_options=options, **sizes)
+
+
+@pytest.mark.parametrize("grouping", ["contiguous", "strided", "official"])
+@pytest.mark.parametrize("squeeze", ["hadamard", "average"])
+def test_what_is_taken_out_makes_the_slots_output(grouping, squeeze):
+    model, image = small(grouping=grouping, squeeze=squeeze), torch.rand(3, 32, 48)
+    inside = views.inside_reasoning(model, image)
+    assert {name: tuple(v.shape) for name, v in inside.items()} == {
+        "speak": (4, 2, 8, 12),
+        "nodes": (4, 2),
+        "answer": (4, 2),
+        "gated": (4, 2, 8, 12),
+    }
+    assert model.training
+    model.eval()
+    assert torch.allclose(inside["speak"].mean((2, 3)), inside["nodes"], atol=1e-5)
+    with torch.no_grad():
+        x = model.features(image[None])
+        assert torch.allclose(model.slot.talk(inside["nodes"][None])[0], inside["answer"])
+        pattern = {"strided": "k m h w -> (m k) h w"}.get(grouping, "k m h w -> (k m) h w")
+        gated = rearrange(inside["gated"], pattern)[None]
+        want = x + model.slot.norm(model.slot.out(gated))
+        assert torch.allclose(model.slot(x), want, atol=1e-5)
+
+
+def test_another_slot_is_refused():
+    model = network(13, context="non_local", width=16, kernel=1)
+    with pytest.raises(ValueError, match="expected a slot that squeezes and reasons, got NonLocal"):
+        views.inside_reasoning(model, torch.rand(3, 32, 48))
+
+
+def test_a_node_is_drawn_with_its_states_and_the_loudest_pixel():
+    speak = torch.zeros(3, 2, 4, 6)
+    speak[1, 0, 2, 5], speak[1, 1, 0, 3] = 7.0, -9.0
+    inside = {"speak": speak, "nodes": speak.mean((2, 3)), "answer": torch.ones(3, 2)}
+    figure, numbers = views.node_figure(torch.rand(3, 16, 24), inside, 1)
+    assert numbers["loudest"] == [(2, 5), (0, 3)] and numbers["answer"] == [1.0, 1.0]
+    assert numbers["squeezed"] == pytest.approx([7 / 24, -9 / 24])
+    assert len(figure.axes) == 1 + 2 + 2
+    with pytest.raises(ValueError, match="expected a node from 0 to 2, got 3"):
+        views.node_figure(torch.rand(3, 16, 24), inside, 3)
+
+
+def test_the_explorer_draws_anew_for_another_node_and_another_image():
+    scenes = [(torch.rand(3, 32, 48), None) for _ in range(3)]
+    widget = views.node_explorer(small(), scenes)
+    seen = [bytes(widget.picture.value)]
+    for choice in ({"node": 3}, {"index": 2}):
+        widget.update(**choice)
+        seen.append(bytes(widget.picture.value))
+        assert bytes(widget.picture.value).startswith(b"\x89PNG")
+    assert len(set(seen)) == 3
+    assert "node 3" in widget.words.value and "of image 2" in widget.words.value
+
+
+def test_the_story_has_five_panels():
+    figure, numbers = views.reasoning_figure(
+        torch.rand(3, 16, 32), torch.randn(4, 2), torch.rand(4, 2)
+    )
+    assert numbers == {"nodes": 4, "states": 2} and len(figure.axes) == 5
+    assert len(figure.artists) == 5 + 5 + 2
+
+
+def test_grouping_counts_the_channels_that_come_home():
+    joins = [0, 0, 1, 1]
+    figure, numbers = views.grouping_figure(
+        {"straight": [*joins, 0, 1, 2, 3], "mixed": [0, 1, 0, 1, 0, 2, 1, 3]}, 2
+    )
+    assert numbers == {"straight": 4, "mixed": 2}
+    texts = [t.get_text() for t in figure.axes[1].texts]
+    assert texts[1::2][:4] == ["0", "2", "1", "3"]
+
+
+def test_matrices_count_what_is_not_zero():
+    figure, numbers = views.matrices_figure({"full": torch.ones(3, 3), "diagonal": torch.eye(4)})
+    assert numbers == {"full": 9, "diagonal": 4}
+    assert figure.axes[1].images[0].get_clim() == (-1, 1)
