@@ -45,6 +45,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         self.residual = nn.Sequential(
             conv_bn_relu(inputs, outputs, 3, stride=stride),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
@@ -53,12 +54,15 @@ class BasicBlock(nn.Module):
         self.skip = nn.Identity()
         if stride > 1 or inputs != outputs:
             self.skip = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         """``b i h w -> b o h/stride w/stride``."""
-        return (self.skip(x) + self.residual(x)).relu()
+        # What a strided 1x1 reads, taken out first: with channels last and less than 16 channels
+        # its gradient writes past its memory on a CPU (uxlfoundation/oneDNN, issue 6035).
+        read = x[..., :: self.stride, :: self.stride]
+        return (self.skip(read) + self.residual(x)).relu()
 
 
 class DFNet(nn.Module):

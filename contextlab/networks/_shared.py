@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from contextlab.backbones.course import conv_bn_relu
+
 NEEDED = ("channels", "strides", "mean", "std")
 
 
@@ -40,6 +42,79 @@ class Network(nn.Module):
                 f"expected images as floats 'b 3 h w' in [0, 1], got {tuple(x.shape)} of {x.dtype}"
             )
         return self.backbone((x - self.mean) / self.std)
+
+    def answer(
+        self, image: Tensor, logits: Tensor, auxiliary: Tensor | None = None, *more: Tensor
+    ) -> Tensor | tuple[Tensor | None, ...]:
+        """The logits at the image's size; in training with the auxiliary ones and all the rest."""
+        logits = resize(logits, image)
+        if not self.training or (auxiliary is None and not more):
+            return logits
+        return logits, None if auxiliary is None else resize(auxiliary, image), *more
+
+
+class HeadNetwork(Network):
+    """A head on the last map of a backbone, and for training another on the last but one.
+
+    Args:
+        backbone: as of :class:`Network`.
+        classes: number of classes.
+        head: maps the last map to logits ``b classes h w`` of its size.
+        auxiliary: the same for the last but one, or None; see :func:`auxiliary_head`.
+
+    Shape:
+        image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``; in training with an auxiliary head
+        the pair (logits, auxiliary logits).
+
+    Raises:
+        ValueError: the backbone or the image does not fit.
+
+    Example:
+        >>> from contextlab.backbones import backbone
+        >>> model = HeadNetwork(backbone("course"), 13, nn.Conv2d(96, 13, 1))
+        >>> model(torch.rand(2, 3, 61, 127)).shape
+        torch.Size([2, 13, 61, 127])
+    """
+
+    def __init__(
+        self, backbone: nn.Module, classes: int, head: nn.Module, auxiliary: nn.Module | None = None
+    ) -> None:
+        super().__init__(backbone, classes)
+        self.head, self.auxiliary = head, auxiliary
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Image ``b 3 h w`` -> logits ``b classes h w`` (more in training, see above)."""
+        *_, finer, last = [None, *self.maps(x)]
+        asked = self.training and self.auxiliary is not None
+        return self.answer(x, self.head(last), self.auxiliary(finer) if asked else None)
+
+
+def classifier(channels: int, classes: int, dropout: float) -> nn.Sequential:
+    """Dropout of whole channels, and a 1x1 to one logit a class."""
+    return nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, classes, 1))
+
+
+def auxiliary_head(
+    backbone: nn.Module,
+    classes: int,
+    width: int,
+    *,
+    dropout: float = 0.1,
+    bias: bool = False,
+    relu: bool = True,
+) -> nn.Sequential:
+    """3x3 to ``width``, batch norm, ReLU unless told otherwise, and a classifier.
+
+    Raises:
+        ValueError: the backbone has no last but one map.
+    """
+    if len(backbone.channels) < 2:
+        raise ValueError(
+            "the auxiliary head attaches to the last but one map, but "
+            f"{type(backbone).__name__} returns {len(backbone.channels)}; pass auxiliary=False"
+        )
+    block = conv_bn_relu(backbone.channels[-2], width, 3, bias=bias)
+    return nn.Sequential(block if relu else block[:2], *classifier(width, classes, dropout))
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:

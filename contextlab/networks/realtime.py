@@ -56,6 +56,7 @@ class DFSeg(Network):
         ValueError: an option, the backbone or the image does not fit.
 
     Example:
+        >>> import torch
         >>> from contextlab.backbones import backbone
         >>> model = DFSeg(backbone("df2", width=0.25), 13)
         >>> model(torch.rand(2, 3, 65, 130)).shape

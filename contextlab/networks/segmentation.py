@@ -24,7 +24,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, resize
+from ._shared import Network, auxiliary_head, classifier, resize
 
 __all__ = ["ContextFCN", "network"]
 
@@ -57,6 +57,7 @@ class ContextFCN(Network):
             1 x 1 is refused by torch; two images, or a larger one, train.
 
     Example:
+        >>> import torch
         >>> from contextlab.backbones import backbone
         >>> model = ContextFCN(backbone("course"), 13, width=64, kernel=1, auxiliary=False)
         >>> model(torch.rand(2, 3, 61, 127)).shape
@@ -76,11 +77,6 @@ class ContextFCN(Network):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(backbone, classes)
-        if auxiliary and len(backbone.channels) < 2:
-            raise ValueError(
-                "the auxiliary head attaches to the last but one map, but "
-                f"{type(backbone).__name__} returns {len(backbone.channels)}; pass auxiliary=False"
-            )
         if width < 1:
             raise ValueError(f"expected width >= 1, got {width}")
         if kernel < 1 or kernel % 2 == 0:
@@ -99,15 +95,11 @@ class ContextFCN(Network):
         self._low = low != width and low == backbone.channels[-2]
         self._presence = "presence" in takes and self.slot.presence is not None
         self.fuse = conv_bn_relu(width, width, kernel)
-        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
+        self.classifier = classifier(width, classes, dropout)
         self.auxiliary = None
         if auxiliary:
             middle = max(1, width // 2)
-            self.auxiliary = nn.Sequential(
-                conv_bn_relu(backbone.channels[-2], middle, 3),
-                nn.Dropout2d(dropout),
-                nn.Conv2d(middle, classes, 1),
-            )
+            self.auxiliary = auxiliary_head(backbone, classes, middle, dropout=dropout)
 
     def features(self, x: Tensor) -> Tensor:
         """The map that enters the slot: image ``b 3 h w`` -> ``b width h/stride w/stride``."""
@@ -127,20 +119,16 @@ class ContextFCN(Network):
         if self._presence and self.training:
             more["presence"] = True
         after = self.slot(before, **more)
-        presence = None
+        presence = ()
         if "presence" in more:
-            after, presence = after
+            after, *presence = after
         if not isinstance(after, Tensor) or after.shape != before.shape:
             found = tuple(after.shape) if isinstance(after, Tensor) else f"a {type(after).__name__}"
             raise ValueError(
                 f"a slot keeps the shape of its map: {type(self.slot).__name__} got "
                 f"{tuple(before.shape)} and returned {found}"
             )
-        logits = resize(self.classifier(self.fuse(after)), x)
-        if not self.training or (self.auxiliary is None and presence is None):
-            return logits
-        auxiliary = None if auxiliary is None else resize(auxiliary, x)
-        return (logits, auxiliary) if presence is None else (logits, auxiliary, presence)
+        return self.answer(x, self.classifier(self.fuse(after)), auxiliary, *presence)
 
 
 def network(
