@@ -12,10 +12,14 @@ from .claims import Claim, claims, kendall, ledger
 from .counting import Cost, count, needed_macs
 from .fitting import Fit, fit_exponent
 from .measuring import Measurement, measure
+from .report import REPORT_CLASSES, REPORT_IOU, REPORT_MIOU
 from .table import Table
 
 __all__ = [
     "BILLS",
+    "REPORT_CLASSES",
+    "REPORT_IOU",
+    "REPORT_MIOU",
     "Claim",
     "Cost",
     "Fit",
