@@ -14,6 +14,7 @@ from ._contract import IGNORE_INDEX, SegmentationDataset, check
 from .camvid import CamVid
 from .second_order import SecondOrderStreets
 from .streets import Streets
+from .tiled import Tiled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -21,6 +22,7 @@ __all__ = [
     "SecondOrderStreets",
     "SegmentationDataset",
     "Streets",
+    "Tiled",
     "bounds",
     "build",
     "check",
