@@ -15,6 +15,7 @@ from .criss_cross import CrissCross
 from .dense_aspp import DenseASPP
 from .double_attention import DoubleAttention
 from .dual_attention import ChannelAttention, DualAttention, PositionAttention
+from .dual_gcn import CoordinateGraph, DualGraph, FeatureGraph
 from .em_attention import EMAttention
 from .encoding import Encoding
 from .gather_excite import GatherExcite
@@ -56,13 +57,16 @@ __all__ = [
     "CompactNonLocal",
     "ConvNeXtMixer",
     "CoordinateAttention",
+    "CoordinateGraph",
     "CrissCross",
     "DenseASPP",
     "DoubleAttention",
     "DualAttention",
+    "DualGraph",
     "EMAttention",
     "Encoding",
     "Entry",
+    "FeatureGraph",
     "GatherExcite",
     "GloRe",
     "GlobalAverage",

@@ -30,10 +30,6 @@ class Row(NamedTuple):
 # The methods that later lessons build, under the name that each will be registered with. A
 # registered name replaces its row by its entry.
 TO_COME = {
-    "dual_graph": ("DGCNet", "a d × d cell; a latent concept",
-                   "pool or strided convolution; learned projection",
-                   "cell affinity; learned A, I - A", "upsample; the projection, transposed; add",
-                   "07"),
     "guided_fusion": ("GGCF", "a pixel", "none",
                       "LOCAL window and GRID lattice; top-N when pruned", "concatenate", "09"),
     "rectangular_calibration": ("RCA (CGRSeg)", "a row, a column", "axial pooling",
