@@ -24,12 +24,14 @@ class Maps:
     Args:
         before: map that enters the slot, ``n c h w``.
         after: map that leaves it, ``n c h w``.
+        fused: behind the convolution that follows, ``n c h w``.
         labels: of the pixel in the middle of each position, ``n h w``.
         images: which images of the data set these are.
     """
 
     before: Tensor
     after: Tensor
+    fused: Tensor
     labels: Tensor
     images: tuple[int, ...]
 
@@ -39,7 +41,7 @@ def slot_maps(network: nn.Module, dataset, images: Iterable[int], *, batch: int 
     """The maps before and after the slot of a network, for some images.
 
     Args:
-        network: has ``features(x)`` and ``slot``.
+        network: has ``features(x)``, ``slot`` and ``fuse``, as a context FCN.
         dataset: yields ``(image, labels)``, all of one size.
         images: which; all are held in memory.
         batch: images a forward pass.
@@ -52,18 +54,20 @@ def slot_maps(network: nn.Module, dataset, images: Iterable[int], *, batch: int 
         raise ValueError("expected at least one image, got none")
     training, device = network.training, next(network.parameters()).device
     network.eval()
-    before, after, labels = [], [], []
+    before, after, fused, labels = [], [], [], []
     try:
         for start in range(0, len(images), batch):
             items = [dataset[i] for i in images[start : start + batch]]
             x = network.features(torch.stack([image for image, _ in items]).to(device))
-            before.append(x.cpu())
-            after.append(network.slot(x).cpu())
+            y = network.slot(x)
+            for found, made in ((before, x), (after, y), (fused, network.fuse(y))):
+                found.append(made.cpu())
             labels += [label for _, label in items]
     finally:
         network.train(training)
     size = before[0].shape[2:]
-    return Maps(torch.cat(before), torch.cat(after), at_middle(torch.stack(labels), size), images)
+    maps = (torch.cat(found) for found in (before, after, fused))
+    return Maps(*maps, at_middle(torch.stack(labels), size), images)
 
 
 def at_middle(labels: Tensor, size: Iterable[int]) -> Tensor:
@@ -265,11 +269,19 @@ def gates(network: nn.Module, maps: Tensor) -> Tensor:
         return rearrange(network.slot.gate(maps), "n p -> n p 1 1")
 
 
-def of_scene(values: Iterable[int]) -> Tensor:
-    """One label an image, as labels of a map of one position, ``n 1 1``.
+def answer_of(dataset, images: Iterable[int], demand: str) -> Tensor:
+    """What the scene asks for: the commonest label of the pixels that pose a demand, ``n 1 1``.
 
-    Example:
-        >>> of_scene([3, 1]).shape
-        torch.Size([2, 1, 1])
+    Args:
+        dataset: has ``demand(i)`` and ``demand_names``.
+        images: which.
+        demand: for example "G", whose answer is the time of day, or "L", the kind of vehicle.
+
+    Returns:
+        labels of maps of one position; -1 for an image that does not pose the demand.
     """
-    return repeat(torch.as_tensor(list(values)), "n -> n 1 1")
+    letter, answers = dataset.demand_names.index(demand), []
+    for i in images:
+        asked = dataset[i][1][dataset.demand(i) == letter]
+        answers.append(int(asked.mode().values) if len(asked) else -1)
+    return repeat(torch.tensor(answers), "n -> n 1 1")

@@ -216,7 +216,7 @@ def difference(found: dict[str, list[Config]], a: str, b: str, metric: str = "mi
             raise ValueError(f"expected one of {', '.join(found)}, got {label!r}")
     ours, theirs = ({c.seed: c for c in found[label]} for label in (a, b))
     seeds = sorted(ours.keys() & theirs.keys())
-    pairs = [(_find(ours[seed]), _find(theirs[seed])) for seed in seeds]
+    pairs = [(find(ours[seed]), find(theirs[seed])) for seed in seeds]
     there = [(figure(x, metric), figure(y, metric)) for x, y in pairs if x and y]
     return Paired(tuple(x - y for x, y in there), planned=len(seeds))
 
@@ -231,7 +231,7 @@ def conditions(experiment: str) -> dict[str, list[Config]]:
 def there(experiment: str) -> tuple[int, int]:
     """How many runs of an experiment are finished, and how many there will be."""
     wanted = {c.hash: c for found in conditions(experiment).values() for c in found}
-    return sum(_find(c) is not None for c in wanted.values()), len(wanted)
+    return sum(find(c) is not None for c in wanted.values()), len(wanted)
 
 
 def summary(experiment: str, metrics: Iterable[str] = ("miou", "G", "L", "P", "C", "A")) -> Table:
@@ -246,7 +246,7 @@ def summary(experiment: str, metrics: Iterable[str] = ("miou", "G", "L", "P", "C
     """
     rows = []
     for label, configs in conditions(experiment).items():
-        runs = [run for run in map(_find, configs) if run]
+        runs = [run for run in map(find, configs) if run]
         if not runs:
             continue
         row: dict = {"condition": label, "seeds": len(runs)}
@@ -295,8 +295,8 @@ def columns(d: Paired) -> dict[str, str | int]:
     return shown
 
 
-def _find(config: Config) -> Run | None:
-    """The finished run of a configuration, if there is one; nothing is trained."""
+def find(config: Config) -> Run | None:
+    """The finished run of a configuration if there is one; nothing is trained."""
     from contextlab import runs
 
     for place, source in runs._places():
