@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from contextlab.modules.dual_gcn import OFFICIAL
 from contextlab.runs.config import COURSE_OPTIONS, Config, camvid, streets
 
 Make = Callable[[int], Config]
@@ -110,7 +111,6 @@ EXPERIMENTS = {
         "does I - A help in feature space?",
         {
             "I - A": _one("feature_graph"),
-            "I + A": _one("feature_graph", variant="plus"),
             "A": _one("feature_graph", variant="edges"),
             "I": _one("feature_graph", edges="none"),
         },
@@ -122,6 +122,7 @@ EXPERIMENTS = {
             "sum": _one("dual_graph"),
             "gated": _one("dual_graph", fusion="gated"),
             "sequential": _one("dual_graph", fusion="sequential"),
+            "official": _one("dual_graph", **OFFICIAL),
         },
         FIVE,
     ),
