@@ -15,6 +15,7 @@ Li, Zhou, Pan, Feng: Partial Order Pruning: for Best Speed/Accuracy Trade-off in
 Search, CVPR 2019, https://arxiv.org/abs/1903.03777
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -43,13 +44,20 @@ _STEMS = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 class BasicBlock(nn.Module):
     """y = ReLU(S(x) + F(x)) with F = two 3x3, and S a 1x1 where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        gate: Callable[[int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.residual = nn.Sequential(
             conv_bn_relu(inputs, outputs, 3, stride=stride),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
+            *([] if gate is None else [gate(outputs)]),
         )
         self.skip = nn.Identity()
         if stride > 1 or inputs != outputs:
@@ -74,6 +82,8 @@ class DFNet(nn.Module):
             the end.
         stem_stride: of the two first convolutions together, 4 as published, or 2 or 1 for images
             that are small already; all strides shrink with it.
+        gate: makes what ends every residual branch, where SENet has its gate, from the channels of
+            the branch; it keeps the shape of a map.
         weights: "random", or the path of a .safetensors file of this network's own weights; timm
             has none.
 
@@ -102,6 +112,7 @@ class DFNet(nn.Module):
         *,
         width: float = 1.0,
         stem_stride: int = 4,
+        gate: Callable[[int], nn.Module] | None = None,
         weights: str | Path = "random",
     ) -> None:
         super().__init__()
@@ -120,8 +131,8 @@ class DFNet(nn.Module):
         taps, at = [], stem_stride
         for wanted, blocks, stride, tap in DFNETS[name]:
             inputs, channels, at = channels, int(wanted * width), at * stride
-            first_block = BasicBlock(inputs, channels, stride)
-            rest = (BasicBlock(channels, channels) for _ in range(blocks - 1))
+            first_block = BasicBlock(inputs, channels, stride, gate)
+            rest = (BasicBlock(channels, channels, gate=gate) for _ in range(blocks - 1))
             self.stages.append(nn.Sequential(first_block, *rest))
             if tap:
                 taps.append((len(self.stages) - 1, channels, at))

@@ -27,7 +27,7 @@ are 4, 8, 16 (first block 2 with "encoding").
 Networks and weights are timm's. The max-pool rounds down, as there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -56,6 +56,8 @@ class DilatedResNet(nn.Module):
         convention: "sfsegnets" or "encoding", the dilation of a stage's first block; see above.
         multi_grid: factors of layer4's dilation, one per block, such as (1, 2, 4); None for ones.
         out_indices: which maps to return: 0 the stem (/2), 1 to 4 the stages.
+        gate: makes what ends every residual branch, where SENet has its gate, from the channels of
+            the branch; it keeps the shape of a map. timm has no weights for such a network.
 
     Shape:
         normalised image ``b 3 h w`` -> one map per index, sides ``ceil(h / stride)``.
@@ -82,6 +84,7 @@ class DilatedResNet(nn.Module):
         convention: str = "sfsegnets",
         multi_grid: Sequence[int] | None = None,
         out_indices: Sequence[int] = (3, 4),
+        gate: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         _check(name.split(".")[0], RESNETS, "a ResNet's name")
@@ -90,7 +93,7 @@ class DilatedResNet(nn.Module):
         _check(convention, ("sfsegnets", "encoding"), "convention")
         if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(5))):
             raise ValueError(f"expected rising out_indices out of 0 to 4, got {tuple(out_indices)}")
-        net = _create(name, weights, stem)
+        net = _create(name, weights, stem, gate)
         if multi_grid is not None and len(multi_grid) != len(net.layer4):
             raise ValueError(
                 f"multi_grid needs one factor per block of layer4, {len(net.layer4)} for {name}, "
@@ -127,7 +130,9 @@ class DilatedResNet(nn.Module):
         return maps
 
 
-def _create(name: str, weights: str | Path, stem: str) -> nn.Module:
+def _create(
+    name: str, weights: str | Path, stem: str, gate: Callable[[int], nn.Module] | None
+) -> nn.Module:
     options = dict(_STEMS[stem])
     base, dot, tag = name.partition(".")
     if stem == "deep32" and base in ("resnet50", "resnet101", "resnet152"):
@@ -137,6 +142,14 @@ def _create(name: str, weights: str | Path, stem: str) -> nn.Module:
             f"there are no ImageNet weights in timm for {base} with the stem {stem!r}; pass the "
             "path of a .safetensors file that has them, weights='random', or stem='plain'"
         )
+    if gate is not None:
+        if weights == "imagenet":
+            raise ValueError(
+                f"there are no ImageNet weights in timm for {base} with a gate; pass the path of a "
+                ".safetensors file that has them, or weights='random'"
+            )
+        # timm tells a layer its device and dtype besides, which torch.device does as well
+        options["block_args"] = {"attn_layer": lambda channels, **_: gate(channels)}
     _weights.check_name(name)
     return _weights.create(name, weights, num_classes=0, **options)
 

@@ -15,6 +15,7 @@ from .camvid import CamVid
 from .second_order import SecondOrderStreets
 from .streets import Streets
 from .tiled import Tiled
+from .vehicles import Vehicles
 
 __all__ = [
     "IGNORE_INDEX",
@@ -23,12 +24,13 @@ __all__ = [
     "SegmentationDataset",
     "Streets",
     "Tiled",
+    "Vehicles",
     "bounds",
     "build",
     "check",
 ]
 
-NAMES = ("streets", "camvid")
+NAMES = ("streets", "vehicles", "camvid")
 
 
 def build(
@@ -37,10 +39,11 @@ def build(
     """A data set by name.
 
     Args:
-        name: "streets" (generated) or "camvid" (fetched once by ``data_scripts/camvid.py``).
+        name: "streets" (generated), "vehicles" (streets with one label an image) or "camvid"
+            (fetched once by ``data_scripts/camvid.py``).
         split: "train", "val" or "test".
-        root: folder of a data set on disk; streets have none.
-        options: those of the data set, for streets its size, seed and knobs.
+        root: folder of a data set on disk; streets and vehicles have none.
+        options: those of the data set, for streets and vehicles size, seed and knobs.
 
     Raises:
         ValueError: an unknown name or split, or a root where there is none.
@@ -50,10 +53,10 @@ def build(
         >>> len(build("streets", "train", g=0.5))
         4000
     """
-    if name == "streets":
+    if name in ("streets", "vehicles"):
         if root is not None:
-            raise ValueError(f"streets are generated and have no root, but root={str(root)!r}")
-        return Streets(split, **options)
+            raise ValueError(f"{name} are generated and have no root, but root={str(root)!r}")
+        return {"streets": Streets, "vehicles": Vehicles}[name](split, **options)
     if name == "camvid":
         return CamVid(split, root, **options)
     raise ValueError(f"data sets are {', '.join(NAMES)}, not {name!r}")

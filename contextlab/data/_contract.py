@@ -17,8 +17,9 @@ class SegmentationDataset(Protocol):
     """A map-style data set of ``(image, labels)`` pairs.
 
     ``image`` is float32 ``3 h w`` in [0, 1]; ``labels`` is int64 ``h w`` in 0..classes-1, or
-    ``ignore_index``. A data set that knows why a pixel is hard may add ``demand(i)``, a uint8
-    map ``h w`` of indices into ``demand_names``.
+    ``ignore_index``; where one label holds for the whole image, ``1 1``. A data set that knows
+    why a pixel is hard may add ``demand(i)``, a uint8 map ``h w`` of indices into
+    ``demand_names``.
     """
 
     classes: tuple[str, ...]
@@ -71,8 +72,8 @@ def check(dataset: SegmentationDataset, index: int = 0) -> None:
     low, high = float(image.min()), float(image.max())
     expect(low >= 0 and high <= 1, "image values in [0, 1]", f"{low:g} to {high:g}")
     expect(
-        labels.dtype == torch.int64 and labels.shape == image.shape[1:],
-        f"int64 labels of shape {tuple(image.shape[1:])}",
+        labels.dtype == torch.int64 and labels.shape in (image.shape[1:], (1, 1)),
+        f"int64 labels of shape {tuple(image.shape[1:])}, or (1, 1) for the whole image",
         f"{labels.dtype} {tuple(labels.shape)}",
     )
     values = set(labels.unique().tolist())
