@@ -20,6 +20,7 @@ from contextlab.modules.pooling import bilinear_pool, hadamard_pool
 from .bill import bill, lines
 from .counting import count
 from .fitting import fit_exponent
+from .report import REPORT_IOU, REPORT_MIOU
 from .table import Table
 
 REPRODUCED, NOT, PARTLY, UNDECIDED = "reproduced", "not reproduced", "in part", "undecided"
@@ -217,6 +218,82 @@ def _diagonal(seconds: Seconds | None) -> Claim:
     )  # fmt: skip
 
 
+class _CellsFirst(nn.Module):
+    """The coordinate graph in the order in which it is written: A_S first, then A_S ν(V_S)."""
+
+    def __init__(self, graph: nn.Module, softmax: bool = False):
+        super().__init__()
+        self.graph, self.softmax = graph, softmax
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        graph, v = self.graph, self.graph.cells(x)
+        delta, psi, nu = (
+            rearrange(f(v), "b e y x -> b e (y x)") for f in (graph.delta, graph.psi, graph.nu)
+        )
+        a = einsum(delta, psi, "b e i, b e j -> b i j")
+        a = torch.softmax(a, -1) if self.softmax else a / v.shape[2:].numel()
+        m = einsum(a, nu, "b i j, b e j -> b e i")
+        return graph.xi(graph.weight(rearrange(m, "b e (y x) -> b e y x", y=v.shape[2])))
+
+
+def _two_orders(seconds: Seconds | None) -> Claim:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 24, 40, dtype=torch.float64)
+    graph = context("coordinate_graph", 16, zero_init=False).double().eval()
+    official = context("coordinate_graph", 16, zero_init=False, affinity="softmax").double().eval()
+    official.load_state_dict(graph.state_dict())
+    with torch.no_grad():
+        ours, direct = graph.answer(graph.cells(x)), _CellsFirst(graph)(x)
+        apart = ((ours - direct).abs().max() / direct.abs().max()).item()
+        direct = _CellsFirst(graph, softmax=True)(x)
+        other = (official.answer(official.cells(x)) - direct).abs().max() / direct.abs().max()
+        other = other.item()
+    sides = (128, 256, 512)
+    wide, growth = context("coordinate_graph", 64), []
+    for module in (_CellsFirst(wide), wide):
+        macs = [count(module, (1, 64, side, side)).macs for side in sides]
+        growth.append(fit_exponent([side**2 for side in sides], macs).exponent)
+    found = (
+        f"the two orders differ by {apart:.0e} of the answer; from {sides[0]}² to {sides[-1]}² "
+        f"pixels MACs grow with HW to the power {growth[0]:.2f} and {growth[1]:.2f}; with a "
+        f"soft-max in between by {other:.1f} of the answer"
+    )
+    holds = apart < 1e-10 and round(growth[1], 2) == 1 and growth[0] > 1.5 and other > 0.1
+    return Claim(
+        "D4", "DGCNet, coordinate space", "another order turns O((HW)²) into O(HW)", found,
+        REPRODUCED if holds else NOT,
+    )  # fmt: skip
+
+
+def _size_of_cells(seconds: Seconds | None) -> Claim:
+    sizes, right = [], True
+    for h, w, d in ((96, 96, 8), (96, 192, 8), (64, 64, 4)):
+        graph = context("coordinate_graph", 8, cell=d)
+        row = graph.affinity(torch.zeros(1, 8, h, w), query=(0, 0))
+        sizes.append(row.numel() ** 2)
+        right = right and row.numel() ** 2 == (h * w // d**2) ** 2
+    found = f"{sizes[0]:,} numbers at 96 x 96 and d = 8, against {96**4:,} between all pixels"
+    return Claim(
+        "D5", "DGCNet, coordinate space", "A_S has (HW / d²)² entries", found,
+        REPRODUCED if right else NOT,
+    )  # fmt: skip
+
+
+def _mean_of_the_report(seconds: Seconds | None) -> Claim:
+    mean = sum(REPORT_IOU.values()) / len(REPORT_IOU)
+    slack = 0.00005  # the classes are rounded to four digits
+    found = f"the {len(REPORT_IOU)} classes have the mean {mean:.5f}"
+    if round(mean, 4) == REPORT_MIOU:
+        verdict = REPRODUCED
+    else:  # within what rounding the classes can do?
+        verdict = PARTLY if abs(mean - REPORT_MIOU) < 2 * slack else NOT
+        found += ", which rounds otherwise in the last digit"
+    return Claim(
+        "D12", "DGCNet, reproduction report", f"the mean IoU of its table is {REPORT_MIOU:.4f}",
+        found, verdict,
+    )  # fmt: skip
+
+
 def _heads_with_products(seconds: Seconds | None) -> Claim:
     figures = {x.row: x for x in lines("CGRSeg heads")}
     alike = all(x.prints_alike for x in figures.values())
@@ -302,6 +379,9 @@ _CLAIMS: tuple[Callable[[Seconds | None], Claim], ...] = (
     _columns_of_table_x,
     _diagonal,
     _heads_with_products,
+    _two_orders,
+    _size_of_cells,
+    _mean_of_the_report,
     _two_names_for_one,
     _ranks,
 )

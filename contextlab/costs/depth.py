@@ -130,7 +130,7 @@ def propagation(
     nodes: int = 8,
     states: int = 16,
     hops: int = 3,
-    steps: int = 150,
+    steps: int = 300,
 ) -> float:
     """Train a stack of graph convolutions to hand messages along a ring; what it gets wrong.
 

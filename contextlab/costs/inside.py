@@ -147,6 +147,8 @@ class Selectivity:
     @property
     def above_control(self) -> float:
         """Share of the channels that beat every shuffle."""
+        if not len(self.control):
+            raise ValueError("expected at least one shuffle to compare with, got none")
         return (self.explained > self.control.max(0).values).double().mean().item()
 
 
@@ -194,8 +196,9 @@ def selectivity(maps: Tensor, labels: Tensor, *, shuffles: int = 20, seed: int =
         mixed = torch.empty_like(labels)
         mixed[other] = labels[other.roll(1)]
         control.append(explained(values, rearrange(mixed, "n h w -> (n h w)")))
+    control = torch.stack(control) if control else total.new_zeros(0, len(total))
     names = labels[(labels >= 0) & (labels != 255)].unique()
-    return Selectivity(between.sum(0) / total, single, names[best], torch.stack(control))
+    return Selectivity(between.sum(0) / total, single, names[best], control)
 
 
 def projected(maps: Tensor, channels: int | None = None, *, seed: int = 0) -> Tensor:
