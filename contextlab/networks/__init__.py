@@ -1,6 +1,24 @@
 """Networks: a backbone, a slot for any context module, and a head."""
 
+from ._shared import HeadNetwork
+from .classification import Classifier, NodeGate, classifier
+from .dgcnet import DGCNetHead, dgcnet, dgcnet_report
 from .realtime import DFSeg, realtime
 from .segmentation import ContextFCN, network
+from .srnet import SRNetHead, srnet
 
-__all__ = ["ContextFCN", "DFSeg", "network", "realtime"]
+__all__ = [
+    "Classifier",
+    "ContextFCN",
+    "DFSeg",
+    "DGCNetHead",
+    "HeadNetwork",
+    "NodeGate",
+    "SRNetHead",
+    "classifier",
+    "dgcnet",
+    "dgcnet_report",
+    "network",
+    "realtime",
+    "srnet",
+]
