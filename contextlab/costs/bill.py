@@ -9,13 +9,14 @@ selected (n)      the best of about n configurations or ways of counting
 fitted            something was solved from the printed value: a consistent story, no proof
 not reproducible  no sensible configuration gives the number
 misprint?         ours differs by exactly 10.00: a guess, not a fact
+not printed       the source has no such figure; ours stands alone
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ from .counting import count, needed_macs
 from .fitting import fit_exponent
 from .table import Table
 
-GRADES = ("predicted", "selected", "fitted", "not reproducible", "misprint?")
+GRADES = ("predicted", "selected", "fitted", "not reproducible", "misprint?", "not printed")
 FLOPS, PARAMETERS, MEMORY = "FLOPs (G)", "parameters (M)", "memory (MB)"
 COLUMNS = (FLOPS, PARAMETERS, MEMORY)
 
@@ -43,7 +44,7 @@ class Line:
         ours: under the paper's convention; None where nothing sensible can be counted.
         true: of this library's module, every multiplication counted; memory is what its layers
             write, in MiB.
-        grade: how strong a match is, one of the five above.
+        grade: how strong a match is, one of those above.
     """
 
     row: str
@@ -78,11 +79,13 @@ def bill(table: str) -> Table:
     """A published table of costs with ours beside it.
 
     Args:
-        table: one of `BILLS`: "SRNet II", "SRNet IV", "SRNet V", "SRNet X", "CGRSeg heads" or
-            "CGRSeg mixers".
+        table: one of `BILLS`: "SRNet II", "SRNet IV", "SRNet V", "SRNet X", "CGRSeg heads",
+            "CGRSeg mixers", or "SRNet and DGCNet": blocks, whole heads and networks, of which the
+            sources print one figure only.
 
     Returns:
-        a :class:`Table`; of all but "SRNet II" every row is one printed figure.
+        a :class:`Table`; of all but "SRNet II" and "SRNet and DGCNet" every row is one printed
+        figure.
 
     Raises:
         ValueError: a table that is not among them.
@@ -113,8 +116,8 @@ def bill(table: str) -> Table:
 
 def lines(table: str) -> list[Line]:
     """The figures of a table as data; see :func:`bill`."""
-    if table not in BILLS or table == "SRNet II":
-        known = tuple(name for name in BILLS if name != "SRNet II")
+    known = tuple(name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet"))
+    if table not in known:
         raise ValueError(f"expected a table of {known}, got {table!r}")
     return list(BILLS[table][1]())
 
@@ -263,6 +266,69 @@ def _classification() -> tuple[Line, ...]:
     return tuple(found)
 
 
+# ---- SRNet and DGCNet: what stands around the module too
+
+
+@cache
+def _whole() -> Table:
+    """Blocks on 512 channels (the reproduction's on 2048), heads on 2048, images of 768 x 768.
+
+    SRNet's Table I prints the module's 3.64 G for its head.
+    """
+    from contextlab.modules.dual_gcn import OFFICIAL, REPRODUCTION
+    from contextlab.networks import DGCNetHead, SRNetHead, dgcnet, dgcnet_report, srnet
+
+    head, official = "SRNet head, paper", dict(OFFICIAL)
+    del official["fusion"], official["project"]
+    blocks: dict[str, tuple[str, int, dict]] = {
+        "non-local block": ("non_local", 512, {}),
+        "SR, paper": ("squeeze_reasoning", 512, {}),
+        "coordinate graph, code": ("coordinate_graph", 512, official | {"project": "strided"}),
+        "the same, average pooling": ("coordinate_graph", 512, official),
+        "coordinate graph, paper": ("coordinate_graph", 512, {}),
+        "feature graph, code": ("feature_graph", 512, {"variant": "dgcnet"}),
+        "feature graph, paper": ("feature_graph", 512, {}),
+        "dual graph, code": ("dual_graph", 512, OFFICIAL),
+        "dual graph, paper": ("dual_graph", 512, {}),
+        "dual graph, reproduction": ("dual_graph", 2048, REPRODUCTION),
+    }
+    heads: dict[str, Callable[[], nn.Module]] = {
+        head: partial(SRNetHead, 2048, 19),
+        "the same, norms of the code": partial(SRNetHead, 2048, 19, variant="srnet", norm=True),
+        "SRNet head, code": partial(SRNetHead, 2048, 19, form="code"),
+        "DGCNet head, code": partial(DGCNetHead, 2048, 19, form="code"),
+        "DGCNet head, paper": partial(DGCNetHead, 2048, 19),
+    }
+    networks: dict[str, Callable[[], nn.Module]] = {
+        "SRNet, ResNet-50, paper": partial(srnet, 19),
+        "SRNet, ResNet-101, paper": partial(srnet, 19, depth=101),
+        "DGCNet, ResNet-50, code": partial(dgcnet, 19, form="code"),
+        "DGCNet, ResNet-101, code": partial(dgcnet, 19, depth=101, form="code"),
+        "DGCNet, reproduction": dgcnet_report,
+    }
+    rows = []
+
+    def add(row: str, build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> None:
+        with torch.device("meta"):
+            module = build()
+        counted = [needed_macs(module, (1, *shape)) / 1e9 for shape in shapes]
+        larger = counted[1] if len(counted) > 1 else None
+        rows.append(
+            {"row": row, "parameters": _parameters(module), "GMACs": counted[0],
+             "GMACs at 128 x 256": larger,
+             "grade": "not reproducible" if row == head else "not printed"}
+        )  # fmt: skip
+
+    for row, (name, c, options) in blocks.items():
+        add(row, partial(context, name, c, **options), (c, read.SIDE, read.SIDE), (c, 128, 256))
+    for row, build in heads.items():
+        add(row, build, (2048, read.SIDE, read.SIDE))
+    for row, build in networks.items():
+        add(row, partial(build, weights="random"), (3, 768, 768))
+    published = [{"GMACs": 3.64} if row["row"] == head else None for row in rows]
+    return Table(rows, published=published, digits=5, title=BILLS["SRNet and DGCNet"][0])
+
+
 # ---- CGRSeg: heads and token mixers, as differences, since the network comes with lesson 12
 
 
@@ -345,6 +411,7 @@ BILLS: dict[str, tuple[str, Callable[[], tuple[Line, ...] | Table]]] = {
     "SRNet IV": ("SRNet Table IV: context modules at 768 x 768", _context_modules),
     "SRNet V": ("SRNet Table V: real-time networks", _real_time),
     "SRNet X": ("SRNet Table X: ImageNet classifiers at 224 x 224", _classification),
+    "SRNet and DGCNet": ("SRNet and DGCNet at 768 x 768: blocks, heads, networks", _whole),
     "CGRSeg heads": ("CGRSeg Table 6: heads on CGRSeg-T at 512 x 512", _heads),
     "CGRSeg mixers": ("CGRSeg Table 6: token mixers in CGRSeg-T at 512 x 512", _mixers),
 }

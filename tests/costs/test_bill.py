@@ -7,7 +7,7 @@ import pytest
 from contextlab.costs import BILLS, Line, bill, lines
 from contextlab.costs.bill import GRADES
 
-TABLES = [name for name in BILLS if name != "SRNet II"]
+TABLES = [name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet")]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -78,6 +78,52 @@ def test_heads_hide_their_products():
     # the whole nets: 6.65 and 7.86 G where 4.37 G have no head
     assert heads["Non-local"].true == pytest.approx(6.65 - 4.37, abs=0.01)
     assert heads["DAHead"].true == pytest.approx(7.86 - 4.37, abs=0.01)
+
+
+#: parameters, GMACs at 96 x 96 (networks: an image of 768 x 768), and blocks' at 128 x 256
+WHOLE = {
+    "non-local block": (526_592, "48.3184", "566.9"),
+    "SR, paper": (394_240, "3.6286", None),
+    "coordinate graph, code": (609_536, "0.1177", "0.419"),
+    "the same, average pooling": (592_640, "0.1038", None),
+    "feature graph, code": (412_160, "3.6365", "12.90"),
+    "dual graph, code": (1_547_008, "8.5860", "30.50"),
+    # 79.47 with the last 1x1 after the upsampling, which has 64 times as many positions
+    "dual graph, reproduction": (
+        16_012_288,
+        f"{79.47 - 63 / 64 * 2048 * 1024 * 9216e-9:.1f}",
+        None,
+    ),
+    "SRNet head, paper": (12_202_515, "112.4346", None),
+    "the same, norms of the code": (12_203_603, "112.4346", None),
+    "SRNet head, code": (3_815_587, "35.1252", None),
+    "DGCNet head, code": (25_152_787, "226.1084", None),
+    # backbone, head and auxiliary head; the last is not run for an answer
+    "SRNet, ResNet-50, paper": (23_631_808 + 12_202_515 + 2_364_947, "352.62", None),
+    "SRNet, ResNet-101, paper": (42_623_936 + 12_202_515 + 2_364_947, "527.17", None),
+    "DGCNet, ResNet-50, code": (23_631_808 + 25_152_787 + 4_729_875, "466.3", None),
+    "DGCNet, ResNet-101, code": (42_623_936 + 25_152_787 + 4_729_875, "640.8", None),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_blocks_heads_and_networks_are_what_was_counted_by_hand(name):
+    row = next(x for x in bill("SRNet and DGCNet").rows if x["row"] == name)
+    parameters, *macs = WHOLE[name]
+    assert row["parameters"] == parameters
+    for column, expected in zip(("GMACs", "GMACs at 128 x 256"), macs):
+        if expected is not None:
+            decimals = len(expected.partition(".")[2])
+            assert f"{row[column]:.{decimals}f}" == expected
+
+
+def test_the_one_printed_figure_of_a_head_is_its_modules():
+    table = bill("SRNet and DGCNet")
+    rows = {row["row"]: row for row in table.rows}
+    assert [r["row"] for r in rows.values() if r["grade"] != "not printed"] == ["SRNet head, paper"]
+    (error,) = (e for e in table.errors("GMACs") if e is not None)
+    assert error > 25
+    assert rows["SR, paper"]["GMACs"] == pytest.approx(3.64, abs=0.015)
 
 
 def test_growth():
