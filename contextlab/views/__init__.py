@@ -51,6 +51,14 @@ from .taps import (
 )
 from .tricks import five_tricks_figure, hops_figure, spectrum_figure
 from .two_cues import two_cues
+from .two_graphs import (
+    cell_askers,
+    cell_explorer,
+    cells_figure,
+    hard_pixels_figure,
+    node_maps_figure,
+    two_graphs_figure,
+)
 from .widgets import (
     affinity_picker,
     receptive_field_explorer,
@@ -69,6 +77,9 @@ __all__ = [
     "asking_explorer",
     "asking_figure",
     "bins_figure",
+    "cell_askers",
+    "cell_explorer",
+    "cells_figure",
     "central_share",
     "chain_figure",
     "cone_figure",
@@ -95,6 +106,7 @@ __all__ = [
     "grouping_figure",
     "growth",
     "growth_figure",
+    "hard_pixels_figure",
     "hops_figure",
     "implied_affinity",
     "inside_reasoning",
@@ -105,6 +117,7 @@ __all__ = [
     "new_figure",
     "node_explorer",
     "node_figure",
+    "node_maps_figure",
     "one_vector_figure",
     "overlap_figure",
     "padding_figure",
@@ -136,6 +149,7 @@ __all__ = [
     "training_curves",
     "two_answers_figure",
     "two_cues",
+    "two_graphs_figure",
     "whom",
     "window_figure",
     "worth_figure",
