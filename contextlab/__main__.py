@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import itertools
 import json
 import shlex
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from contextlab import catalogue, costs, runs, training
 from contextlab.home import home
+from contextlab.runs import claims as trained
 
 SETTINGS = {"camvid": runs.camvid, "streets": runs.streets}
 ERRORS = (ValueError, FileNotFoundError, FloatingPointError, ConnectionError)
@@ -88,8 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     bill.set_defaults(command=_bill)
     bill.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(costs.BILLS))
 
-    claims = commands.add_parser("claims", help="claims about costs, settled by counting")
+    claims = commands.add_parser("claims", help="claims, settled by counting and by finished runs")
     claims.set_defaults(command=_claims)
+    claims.add_argument("--only", default="*", metavar="PATTERN", help="e.g. 'D*' or S8")
     claims.add_argument("--times", type=Path, help="a JSON file of benchmarks/modules.py")
     return parser
 
@@ -220,7 +223,11 @@ def _claims(options: argparse.Namespace) -> None:
                 f"{options.times} holds no measured times ({problem!r}): "
                 f"python benchmarks/modules.py --json {options.times} writes them"
             ) from problem
-    for claim in costs.claims(seconds):
+    counted = [c for c in costs.claims(seconds) if fnmatch.fnmatch(c.name, options.only)]
+    names = [name for name in trained.CLAIMS if fnmatch.fnmatch(name, options.only)]
+    if not counted and not names:
+        raise ValueError(f"no claim is called {options.only!r}; without --only all are printed")
+    for claim in itertools.chain(counted, map(trained.claim, names)):
         _say(f"{claim.name} ({claim.source}): {claim.sentence}")
         _say(f"    {claim.found}")
         _say(f"    {claim.verdict}")

@@ -173,7 +173,7 @@ def test_the_catalogue_is_printed(capsys):
     assert all(name in said and entry.source in said for name, entry in catalogue().items())
 
 
-def test_the_bill_and_the_claims_are_printed(capsys, tmp_path):
+def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     assert cli.main(["bill", "SRNet V", "CGRSeg heads"]) == 0
     said = capsys.readouterr().out
     assert "SRNet (DFv2)" in said and "HamHead" in said and "SRNet X" not in said
@@ -187,9 +187,14 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path):
         for side in (32, 96)
     ]
     times.write_text(json.dumps({"rows": measured}))
-    assert cli.main(["claims", "--times", str(times)]) == 0
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "none"))
+    assert cli.main(["claims", "--times", str(times), "--only", "[DS]1*"]) == 0
     said = capsys.readouterr().out
-    assert "S22" in said and "exponents of N 2.00 and 1.00" in said and "undecided" not in said
+    assert "S16" in said and "exponents of N 2.00 and 1.00" in said and "D4" not in said
+    # those above are counted; these are decided by runs, and none is here
+    assert "D1 (DGCNet" in said and "both - none (claimed +5.3): 0 of 5 pairs of runs" in said
+    assert cli.main(["claims", "--only", "C1"]) == 2
+    assert "no claim is called 'C1'" in capsys.readouterr().err
     times.write_text("{}")
     assert cli.main(["claims", "--times", str(times)]) == 2
     assert "holds no measured times" in capsys.readouterr().err
