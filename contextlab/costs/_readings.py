@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from contextlab.modules import CBAM, SqueezeExcite
+from contextlab.networks.classification import NodeGate
+
 from .published import layer_flops
 
 SIDE = 96  # the map of a 768 x 768 image at output stride 8
@@ -195,125 +198,38 @@ def squeeze_reasoning(hadamard: bool) -> Reading:
     return Reading(calls, products, ((3 + hadamard) * HALF,))
 
 
-# ---- SRNet Table V: real-time networks, parameters alone
-
-
-def df_segmentation(depth: int, context: nn.Module | None) -> nn.Module:
-    """DF1 or DF2 with its head: a context block on the 1/32 map and two fusions.
-
-    Args:
-        depth: 1 or 2.
-        context: what stands in place of the pyramid (512 to 512); None is the pyramid itself.
-    """
-    stages = {  # width, blocks, stride of the first block
-        1: ((64, 3, 2), (128, 3, 2), (256, 3, 2), (512, 1, 1)),
-        2: ((64, 2, 2), (128, 1, 1), (128, 10, 2), (256, 1, 1), (256, 4, 2), (512, 2, 1)),
-    }[depth]
-
-    def basic(i: int, o: int, stride: int) -> list[nn.Module]:
-        layers = [nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)]
-        layers += [nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)]
-        if stride > 1 or i != o:
-            layers += [nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o)]
-        return layers
-
-    parts: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32)]
-    parts += [nn.Conv2d(32, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)]
-    width = 64
-    for o, blocks, stride in stages:
-        for block in range(blocks):
-            parts += basic(width, o, stride if block == 0 else 1)
-            width = o
-    taps = (256, 128)
-    if context is None:
-        for _ in range(4):
-            parts += [nn.Conv2d(512, 128, 1, bias=False), nn.BatchNorm2d(128)]
-        parts += [nn.Conv2d(1024, 128, 1, bias=False), nn.BatchNorm2d(128), nn.Conv2d(128, 128, 1)]
-    else:
-        parts += [context, nn.Conv2d(512, 128, 1)]
-    parts += [nn.Conv2d(i, 128, 1) for i in taps]
-    parts += [nn.Conv2d(256, 128, 3, padding=1, bias=False) for _ in taps]
-    parts += [nn.Conv2d(128, 256, 3, padding=1), nn.BatchNorm2d(256), nn.Conv2d(256, 19, 1)]
-    return nn.ModuleList(parts)
-
-
 # ---- SRNet Table X: classification, 224 x 224, every call of a layer counted
 
-
-class Gate(nn.Module):
-    """Hands its input through and calls layers on the pooled vector, so that they are counted."""
-
-    def __init__(self, channels: int, kind: str) -> None:
-        super().__init__()
-        self.kind, hidden, part = kind, channels // 16, channels // 16
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        if kind == "reasoning":  # node weights of K = 16 nodes; the tool sees no conv1d
-            self.nodes = nn.Parameter(torch.empty(part, part))
-            return
-        self.squash, self.expand = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
-        if kind == "cbam":
-            self.largest, self.spatial = (
-                nn.AdaptiveMaxPool2d(1),
-                nn.Conv2d(2, 1, 7, padding=3, bias=False),
-            )
-            self.norm = nn.BatchNorm2d(1)
-
-    def forward(self, x):
-        s = self.pool(x).flatten(1)
-        if self.kind == "reasoning":
-            return x
-        self.expand(torch.relu(self.squash(s)))
-        if self.kind == "cbam":
-            self.expand(torch.relu(self.squash(self.largest(x).flatten(1))))
-            self.norm(self.spatial(x[:, :2]))
-        return x
-
-
-class Mean(nn.Module):
-    """The last pooling, written as a function and therefore not counted."""
-
-    def forward(self, x):
-        return x.mean((2, 3), keepdim=True)
-
-
-def classifier(name: str, kind: str | None) -> nn.Module:
-    """torchvision's ResNet with a gate on the last map of every residual branch.
-
-    Args:
-        name: resnet50 or resnet101.
-        kind: None, "squeeze", "cbam" or "reasoning".
-    """
-    import torchvision
-
-    with torch.device("meta"):
-        net = getattr(torchvision.models, name)()
-        net.avgpool = Mean()
-        if kind:
-            for block in (b for i in range(1, 5) for b in getattr(net, f"layer{i}")):
-                block.bn3 = nn.Sequential(block.bn3, Gate(block.bn3.num_features, kind))
-    return net
+#: how often a gate pools its map
+POOLS = {SqueezeExcite: 1, NodeGate: 1, CBAM: 2}
 
 
 def every_call(net: nn.Module, shape: tuple[int, ...], norms: bool = True) -> int:
     """The layers' counts, each call its own; a global pooling reads its input once.
 
-    ``norms=False`` leaves the norms out, as CGRSeg's tool does not know theirs.
+    Pooling in a gate was a layer for the authors and is a function here, so it is added. Their tool
+    sees no conv1d. ``norms=False`` leaves the norms out, as CGRSeg's tool does not know theirs.
     """
     total = 0
 
+    def pool(gate, inputs, output):
+        nonlocal total
+        total += POOLS[type(gate)] * inputs[0].numel()
+
     def add(layer, inputs, output):
         nonlocal total
-        if not norms and isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.Conv1d) or (not norms and isinstance(layer, nn.BatchNorm2d)):
             return
-        if isinstance(layer, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)):
+        if isinstance(layer, nn.AdaptiveAvgPool2d):
             total += inputs[0].numel()
             return
         total += layer_flops(layer, inputs[0], output)
         biased = isinstance(layer, nn.Linear) and layer.bias is not None
         total += output.numel() if biased else 0
 
+    hooks = [m.register_forward_hook(pool) for m in net.modules() if type(m) in POOLS]
     leaves = [m for m in net.modules() if next(m.children(), None) is None]
-    hooks = [leaf.register_forward_hook(add) for leaf in leaves]
+    hooks += [leaf.register_forward_hook(add) for leaf in leaves]
     with torch.no_grad():
         net.to("meta").eval()(torch.empty(shape, device="meta"))
     for hook in hooks:

@@ -22,6 +22,8 @@ import torch
 from torch import nn
 
 from contextlab import context
+from contextlab.networks.classification import classifier
+from contextlab.networks.realtime import realtime
 
 from . import _readings as read
 from .counting import count, needed_macs
@@ -232,35 +234,40 @@ def _context_modules() -> tuple[Line, ...]:
 
 @cache
 def _real_time() -> tuple[Line, ...]:
-    with torch.device("meta"):
-        reasoning = context("squeeze_reasoning", 512, norm=True)
-        nets = {
-            "DFv1": ("9.37", read.df_segmentation(1, None), "predicted"),
-            "DFv2": ("18.83", read.df_segmentation(2, None), "predicted"),
-            "SRNet (DFv2)": ("18.87", read.df_segmentation(2, reasoning), "selected (4)"),
-        }
-    return tuple(
-        Line(row, PARAMETERS, printed, _parameters(net) / 1e6, None, grade)
-        for row, (printed, net, grade) in nets.items()
+    """With SR, K = 16 and a norm or none print alike; K = 32, the official code's, does not."""
+    rows = (
+        ("DFv1", "df1", "pyramid_pooling", "9.37", "predicted"),
+        ("DFv2", "df2", "pyramid_pooling", "18.83", "predicted"),
+        ("SRNet (DFv2)", "df2", "squeeze_reasoning", "18.87", "selected (4)"),
     )
+    found = []
+    for row, name, module, printed, grade in rows:
+        with torch.device("meta"):
+            net = realtime(19, backbone=name, context=module)
+        size = _parameters(net) / 1e6
+        found.append(Line(row, PARAMETERS, printed, size, size, grade))
+    return tuple(found)
 
 
 @cache
 def _classification() -> tuple[Line, ...]:
+    """SRNet's nodes do not talk: with A_g, SRNet-101 would print 44.71."""
     rows = (
         ("ResNet-50", "resnet50", None, "25.56", "4.122", "predicted"),
-        ("SENet-50", "resnet50", "squeeze", "28.09", "4.130", "selected (2)"),
+        ("SENet-50", "resnet50", "squeeze_excite", "28.09", "4.130", "selected (2)"),
         ("CBAM-50", "resnet50", "cbam", "28.09", "4.139", "selected (2)"),
-        ("SRNet-50", "resnet50", "reasoning", "25.64", "4.127", "selected (5)"),
+        ("SRNet-50", "resnet50", "squeeze_reasoning", "25.64", "4.127", "selected (5)"),
         ("ResNet-101", "resnet101", None, "44.55", "7.849", "predicted"),
-        ("SENet-101", "resnet101", "squeeze", "49.33", "7.863", "selected (2)"),
-        ("SRNet-101", "resnet101", "reasoning", "44.70", "7.858", "selected (5)"),
+        ("SENet-101", "resnet101", "squeeze_excite", "49.33", "7.863", "selected (2)"),
+        ("SRNet-101", "resnet101", "squeeze_reasoning", "44.70", "7.858", "selected (5)"),
     )
     found = []
-    for row, name, kind, parameters, flops, grade in rows:
-        net = read.classifier(name, kind)
-        images = (1, 3, 224, 224)
-        found.append(Line(row, PARAMETERS, parameters, _parameters(net) / 1e6, None, grade))
+    for row, name, gate, parameters, flops, grade in rows:
+        options = {"edges": "none"} if gate == "squeeze_reasoning" else {}
+        with torch.device("meta"):
+            net = classifier(1000, backbone=name, context=gate, context_options=options)
+        images, size = (1, 3, 224, 224), _parameters(net) / 1e6
+        found.append(Line(row, PARAMETERS, parameters, size, size, grade))
         ours = read.every_call(net, images) / 1e9
         found.append(Line(row, FLOPS, flops, ours, needed_macs(net, images) / 1e9, grade))
     return tuple(found)
