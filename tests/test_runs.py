@@ -308,7 +308,7 @@ def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
 
 
 def test_an_unknown_network_or_norm_is_named():
-    for name, expected in (("network", "fcn, realtime"), ("norm", "batch, group")):
+    for name, expected in (("network", "fcn, realtime, classifier"), ("norm", "batch, group")):
         with pytest.raises(ValueError, match=f"{name} of {expected}.*got 'other'"):
             runs.build_network(replace(runs.streets(), **{name: "other"}), 13)
 

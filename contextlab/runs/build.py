@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 from contextlab import data
+from contextlab.backbones.df import DFNETS
+from contextlab.networks.classification import classifier
 from contextlab.networks.realtime import realtime
 from contextlab.networks.segmentation import network
 from contextlab.runs.config import Config
 
+UNTRAINED = ("course", *DFNETS)  # backbones that have no pretrained weights
 NORMS = ("batch", "group")
-NETWORKS = {"fcn": network, "realtime": realtime}
+NETWORKS = {"fcn": network, "realtime": realtime, "classifier": classifier}
 
 
 def build_data(config: Config, split: str | None = None, *, root: str | Path | None = None):
@@ -31,7 +34,7 @@ def build_data(config: Config, split: str | None = None, *, root: str | Path | N
     split = config.split if split is None else split
     size = {"train": config.pool, config.split: config.images}.get(split)
     options = dict(config.data_options)
-    if config.data == "streets" and size is not None:
+    if config.data != "camvid" and size is not None:
         options["size"] = size
     return data.build(config.data, split, root=root, **options)
 
@@ -58,7 +61,7 @@ def build_network(
         if (found := getattr(config, name)) not in known:
             raise ValueError(f"expected a {name} of {', '.join(known)}, got {found!r}")
     options = dict(config.backbone_options)
-    if config.backbone != "course":
+    if config.backbone not in UNTRAINED:
         options["weights"] = str(weights or "imagenet") if pretrained else "random"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -69,9 +72,11 @@ def build_network(
             "context_options": config.context_options,
             "dropout": config.dropout,
         }
+        if config.network != "classifier":
+            shared["width"] = config.width
         if config.network == "fcn":
             shared |= {"kernel": config.kernel, "auxiliary": config.auxiliary}
-        model = NETWORKS[config.network](classes, width=config.width, **shared)
+        model = NETWORKS[config.network](classes, **shared)
         return model if config.norm == "batch" else group_norm(model)
 
 

@@ -108,8 +108,9 @@ class Config:
     @property
     def name(self) -> str:
         """What a person calls the run, e.g. ``streets-non_local-glpca-quick-0-1f2e3d4c5b6a``."""
-        plain = self.context or ("fcn" if self.network == "fcn" else "none")
-        words = [self.data, plain]
+        words = [self.data, self.context or "fcn"]
+        if self.network != "fcn":
+            words[1:] = [self.network, self.context or "plain"]
         if self.data == "streets":
             on = "".join(k for k in KNOBS if self.data_options.get(k, 1))
             words.append(on or "control")

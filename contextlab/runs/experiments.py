@@ -77,6 +77,36 @@ def _small_batch(batch: int, norm: str) -> Make:
     return lambda seed: streets("dual_graph", seed=seed, budget="quick", recipe=recipe, norm=norm)
 
 
+def _small_df(context: str | None, **options) -> Make:
+    """DF2 at a quarter of its width on streets, whose small images leave it a map of 4 x 8."""
+    return lambda seed: streets(
+        context,
+        seed=seed,
+        budget="quick",
+        network="realtime",
+        backbone="df2",
+        backbone_options={"width": 0.25, "stem_stride": 2},
+        context_options=options,
+        width=32,
+    )
+
+
+def _vehicles(context: str | None, **options) -> Make:
+    """The class of the long vehicle, by DF1 at a quarter of its width, below the ceiling."""
+    return lambda seed: streets(
+        context,
+        seed=seed,
+        budget="quick",
+        data="vehicles",
+        network="classifier",
+        backbone="df1",
+        backbone_options={"width": 0.25},
+        context_options=options,
+        recipe={"steps": 300},
+        pool=1000,
+    )
+
+
 FIVE, THREE = (0, 1, 2, 3, 4), (0, 1, 2)
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
@@ -165,13 +195,22 @@ EXPERIMENTS = {
         THREE,
     ),
     "S17": Experiment(
-        "PPM or SR in a small real-time network?",
-        {},
+        "pyramid pooling or SR in a small real-time network?",
+        {
+            "PPM": _small_df("pyramid_pooling"),
+            "SR": _small_df("squeeze_reasoning", nodes=8),
+            "none": _small_df(None),
+        },
         THREE,
     ),
     "S20": Experiment(
         "SE or SR in a small classifier?",
-        {},
+        {
+            "SE": _vehicles("squeeze_excite", reduction=4),
+            "SR": _vehicles("squeeze_reasoning", nodes=8),
+            "SR, no edges": _vehicles("squeeze_reasoning", nodes=8, edges="none"),
+            "none": _vehicles(None),
+        },
         FIVE,
     ),
     "X4": Experiment(
