@@ -12,7 +12,7 @@ from torchmetrics.functional import kendall_rank_corrcoef
 from contextlab.costs import claims, kendall, ledger
 from contextlab.costs.claims import FCN_IOU, SR_IOU, VERDICTS
 
-NAMES = ["S1", "S2", "S3", "S4", "S13", "S16", "S21", "S22", "C10", "X2", "X5"]
+NAMES = ["S1", "S2", "S3", "S4", "S13", "S16", "S21", "S22", "C10", "D4", "D5", "D12", "X2", "X5"]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,9 @@ def test_all_are_there(found):
         ("S21", "reproduced", "14 of 14"),
         ("S22", "reproduced", "diagonal"),
         ("C10", "in part", "2.28 G"),
+        ("D4", "reproduced", "with HW to the power 1.85 and 1.00"),
+        ("D5", "reproduced", "20,736 numbers at 96 x 96"),
+        ("D12", "in part", "0.64405, which rounds otherwise"),
         ("X2", "reproduced", "one channel a group"),
         ("X5", "in part", "Kendall's tau"),
     ],
