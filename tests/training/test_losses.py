@@ -258,11 +258,13 @@ def test_half_precision_is_mined_in_full(dtype):
 
 
 @pytest.mark.parametrize("min_kept", [1, 5, 30, 60, 500])
-def test_processes_that_gather_choose_as_one_would(min_kept):
+@pytest.mark.parametrize("threshold", [0.2, 1e-9])
+def test_processes_that_gather_choose_as_one_would(min_kept, threshold):
     logits, _, labels = example()
     labels[0] = 255  # the first process has nothing to say
-    whole = ohem_loss(logits, labels, threshold=0.2, min_kept=min_kept)
-    asked, options = [[], [], []], {"threshold": 0.2, "min_kept": min_kept}
+    logits[1] *= 20  # and the second has all the hardest pixels
+    asked, options = [[], [], []], {"threshold": threshold, "min_kept": min_kept}
+    whole = ohem_loss(logits, labels, **options)
 
     def ask(i, told):
         def gather(mine):
