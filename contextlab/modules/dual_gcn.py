@@ -22,6 +22,15 @@ REPRODUCTION = {"variant": "dgcnet_reproduction", "fusion": "sequential", "pool"
 REPRODUCTION |= {"zero_init": False}
 
 
+def flat(y: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d n"]:
+    """``b d (h w)``, by way of a single axis, so that the gradient comes back row by row.
+
+    A product hands a transposed one back, and from that batch norm on a CPU makes wrong gradients
+    if it is of one image (torch 2.15).
+    """
+    return y.flatten().unflatten(0, (y.shape[0], y.shape[1], -1))
+
+
 def strided_projection(channels: int, cell: int) -> nn.Sequential:
     """``log2(cell)`` depth-wise 3 x 3 convolutions of stride 2, each with its norm, no ReLU."""
     if cell & (cell - 1):
@@ -141,9 +150,7 @@ class CoordinateGraph(nn.Module):
 
     def answer(self, v: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
         """ξ(M_S), for every cell."""
-        delta, psi, nu = (
-            rearrange(f(v), "b e y x -> b e (y x)") for f in (self.delta, self.psi, self.nu)
-        )
+        delta, psi, nu = (flat(f(v)) for f in (self.delta, self.psi, self.nu))
         root = psi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # n, half from each side
         t = einsum(psi / root, nu / root, "b k j, b e j -> b k e")
         if self.affine == "softmax":
@@ -153,11 +160,12 @@ class CoordinateGraph(nn.Module):
 
     def upsample(self, cells: Float[Tensor, "b c y x"], h: int, w: int) -> Tensor:
         """Cells to the pixels of a map ``h w``."""
-        mode = "nearest" if self.nearest else "bilinear"
-        if self.project is not None and not self.nearest:
-            return F.interpolate(cells, (h, w), mode=mode, align_corners=True)
-        whole = tuple(self.cell * side for side in cells.shape[2:])  # the last cells may be cut
-        return F.interpolate(cells, whole, mode=mode)[..., :h, :w]
+        scale = 2 * (float(self.cell),)  # with it, the last cells may reach beyond the map
+        if self.nearest:
+            return torch.ops.aten.upsample_nearest2d(cells, (h, w), *scale)
+        if self.project is None:
+            return torch.ops.aten.upsample_bilinear2d(cells, (h, w), False, *scale)
+        return F.interpolate(cells, (h, w), mode="bilinear", align_corners=True)
 
     def branch(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """X̃_S, what the paper adds to the map."""
@@ -295,7 +303,7 @@ class FeatureGraph(nn.Module):
 
     def branch(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """X̃_F, what the paper adds to the map."""
-        phi, theta = (rearrange(f(x), "b d h w -> b d (h w)") for f in (self.nodes, self.theta))
+        phi, theta = (flat(f(x)) for f in (self.nodes, self.theta))
         root = phi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # N, half from each side
         v = einsum(phi / root, theta / root, "b n i, b d i -> b n d")
         y = einsum(self.talk(v), phi, "b n d, b n i -> b d i")

@@ -11,7 +11,7 @@ from .plain import conv1x1, mix_plain, norm
 def learned_graph_plain(
     module: nn.Module, x: Tensor, variant: str, relu_end: bool, edges: str = "learned"
 ) -> Tensor:
-    """The forms of the graph convolution that GloRe and SRNet use, nodes ``b n d``."""
+    """Every form of the graph convolution, nodes ``b n d``."""
     (w, w_norm), mix = module.weight, 0 * x
     if edges != "none":
         a, a_norm = module.adjacency
@@ -19,11 +19,15 @@ def learned_graph_plain(
         mix = norm(a_norm, mix if a.bias is None else mix + a.bias[:, None])
     if variant in ("paper", "plus", "edges"):
         y = {"paper": x - mix, "plus": x + mix, "edges": mix}[variant]
-    elif variant == "glore":
-        y = (x + mix).clamp(min=0)
     else:
-        y = x + mix.clamp(min=0)
-    y = norm(w_norm, mix_plain(w.weight[:, :, 0], y.mT).mT, axis=2)
+        y = {
+            "glore": (x + mix).clamp(min=0),
+            "dgcnet": x + mix,
+            "dgcnet_reproduction": x - mix.clamp(min=0),
+            "srnet": x + mix.clamp(min=0),
+        }[variant]
+    y = mix_plain(w.weight[:, :, 0], y.mT).mT
+    y = norm(w_norm, y if w.bias is None else y + w.bias, axis=2)
     return y.clamp(min=0) if relu_end else y
 
 
