@@ -176,3 +176,64 @@ def test_the_gate_is_one_number_a_channel():
     weight = module.out.weight.flatten()
     gated = (theta * gate[..., None, None]).repeat_interleave(2, 1)
     torch.testing.assert_close(module(x) - x, gated * weight[:, None, None])
+
+
+def kept_in_training(module, x):
+    """Channels and bytes of every full-size tensor that waits for the backward pass."""
+    kept, pixels = {}, x.shape[0] * x.shape[2] * x.shape[3]
+
+    def pack(t):
+        storage = t.untyped_storage()
+        if t.numel() >= pixels:
+            kept[storage.data_ptr()] = (t.numel() // pixels, storage.nbytes() // pixels, t)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = module(x)
+    y.float().sum().backward()
+    return sorted((channels, size) for channels, size, _ in kept.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("options", "maps"),
+    [
+        ({}, [8, 8, 8, 8, 16]),  # θ, φ, γ, what W_R takes, and x
+        ({"squeeze": "average"}, [8, 8, 16]),  # a mean needs nothing of φ
+        ({"reason": "none", "reconstruct": "dense"}, [8, 8, 8, 8, 16]),
+        ({"norm": True, "variant": "srnet"}, [8, 8, 8, 8, 16, 16]),  # and what the norm takes
+    ],
+)
+def test_training_keeps_no_more_maps_than_the_gradient_needs(options, maps, dtype):
+    module = SqueezeReasoning(16, nodes=2, **options).to(dtype)
+    x = torch.randn(2, 16, 12, 11).to(dtype).requires_grad_()
+    assert kept_in_training(module, x) == [(c, c * dtype.itemsize) for c in maps]
+
+
+@pytest.mark.parametrize(
+    "wasteful",
+    [
+        lambda b, c, pool: (b.float() * c.float()).mean((2, 3)).to(b.dtype),  # copies of both
+        lambda b, c, pool: ((b + c) ** 2 - b**2 - c**2).mean((2, 3)) / 2,  # products besides
+    ],
+)
+def test_a_squeeze_that_keeps_more_is_told_apart(monkeypatch, wasteful):
+    monkeypatch.setattr(squeeze_reasoning, "hadamard_pool", wasteful)
+    module = SqueezeReasoning(16, nodes=2).bfloat16()
+    x = torch.randn(2, 16, 12, 11).bfloat16().requires_grad_()
+    assert sum(size for _, size in kept_in_training(module, x)) > 2 * (4 * 8 + 16)
+
+
+@pytest.mark.parametrize("edges", ["learned", "random", "none"])
+def test_edges_of_the_graph(edges):
+    torch.manual_seed(0)
+    module = SqueezeReasoning(8, nodes=2, edges=edges).double()
+    x = torch.randn(3, 8, 5, 4, generator=torch.Generator().manual_seed(1)).double()
+    module.out.weight.data += 1
+    before = module.gate(x)
+    if module.talk.adjacency is not None:
+        torch.nn.init.zeros_(module.talk.adjacency[0].weight)
+    assert torch.allclose(module.gate(x), before) == (edges == "none")
+    names = {name for name, _ in module.named_parameters()}
+    assert ("talk.adjacency.0.weight" in names) == (edges == "learned")
+    assert ("talk.adjacency.0.weight" in module.state_dict()) == (edges != "none")
