@@ -29,7 +29,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, resize
+from ._shared import Network, classifier, resize
 
 __all__ = ["DFSeg", "realtime"]
 
@@ -65,8 +65,7 @@ class DFSeg(Network):
     Differs from the official code:
         Outside training that code halves the image inside ``forward`` and resizes the logits back,
         so that its frames per second for 1024 x 2048 may be those of 512 x 1024. This network
-        computes on the image that it gets. Its fusion resizes with aligned corners; ours does not,
-        as in the other networks here.
+        computes on the image that it gets.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class DFSeg(Network):
             nn.Conv2d(2 * width, width, 3, padding=1, bias=False) for _ in finer
         )
         self.head = conv_bn_relu(width, 2 * width, 3, bias=True)
-        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(2 * width, classes, 1))
+        self.classifier = classifier(2 * width, classes, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image ``b 3 h w`` -> logits ``b classes h w``."""
@@ -108,7 +107,7 @@ class DFSeg(Network):
         up = last(self.context(coarsest))
         for map, lateral, fusion in reversed(list(zip(finer, laterals, self.fusions, strict=True))):
             up = fusion(torch.cat([lateral(map), resize(up, map)], dim=1))
-        return resize(self.classifier(self.head(up)), x)
+        return self.answer(x, self.classifier(self.head(up)))
 
 
 def realtime(
