@@ -69,23 +69,23 @@ def cell_askers(
 @styled
 def cells_figure(
     image: Map,
-    rows: Mapping[str, Map],
+    rows: Mapping[int, Map],
     place: tuple[int, int],
     *,
     shape: tuple[int, int],
     cue: Map | None = None,
-) -> tuple[Figure, dict[str, dict]]:
+) -> tuple[Figure, dict[int, dict]]:
     """Whom a cell hears, and with which sign, for several sizes of a cell.
 
     Args:
         image: ``3 H W`` in [0, 1].
-        rows: name to the edges ``h' w'`` of the cell that holds the place.
+        rows: side d of the cells to the edges ``h' w'`` of the cell that holds the place.
         place: row and column of the map.
-        shape: of the map; a cell's side is told by how many cells there are.
+        shape: of the map.
         cue: bool ``H W``, drawn as an outline.
 
     Returns:
-        the figure, and name to "cells" (how many), "positive" (share of the edges' weight that is
+        the figure, and d to "cells" (how many), "positive" (share of the edges' weight that is
         positive) and, with a cue, "on_cue" (share of the weight |a| on it) and "cue_area".
     """
     rgb, pale = pixels(image), 0.50 + 0.45 * grey(image)
@@ -94,11 +94,11 @@ def cells_figure(
     figure = new_figure(lines * (9.0 / per_line * rgb.shape[0] / rgb.shape[1] + 0.32))
     panels = figure.subplots(lines, per_line, squeeze=False).ravel()
     numbers = {}
-    for axes, (name, row) in zip(panels, rows.items()):
-        edges = _array(row)
-        side = -(-shape[0] // edges.shape[0]) * rgb.shape[0] // shape[0]
+    for axes, (d, row) in zip(panels, rows.items()):
+        edges, side = _array(row), d * rgb.shape[0] // shape[0]
         big = _spread(edges, rgb.shape[:2], side)
-        picture(axes, _signed(pale, big), name)
+        title = f"d = {d}: {edges.shape[0]} x {edges.shape[1]} cells"
+        picture(axes, _signed(pale, big), title)
         top, left = (p * rgb.shape[0] // shape[0] // side * side for p in place)
         _grid(axes, rgb.shape[:2], side)
         for colour, width in ((INK, 4.0), ("#56B4E9", 2.2)):
@@ -106,14 +106,14 @@ def cells_figure(
             axes.add_patch(box)
         _outline(axes, cue)
         weight = np.abs(edges)
-        numbers[name] = {
+        numbers[d] = {
             "cells": edges.size,
             "positive": float(edges.clip(0).sum() / max(weight.sum(), 1e-12)),
         }
         if cue is not None:
             on = np.abs(big) * _array(cue)
-            numbers[name]["on_cue"] = float(on.sum() / max(np.abs(big).sum(), 1e-12))
-            numbers[name]["cue_area"] = float(_array(cue).mean())
+            numbers[d]["on_cue"] = float(on.sum() / max(np.abs(big).sum(), 1e-12))
+            numbers[d]["cue_area"] = float(_array(cue).mean())
     for axes in panels[len(rows) :]:
         axes.axis("off")
     return figure, numbers
@@ -139,16 +139,14 @@ class CellExplorer(AffinityPicker):
 
     def _redraw(self) -> None:
         d, edges = self.cell.value, self._ask(*self.query)
-        name = f"d = {d}: {edges.shape[0]} x {edges.shape[1]} cells"
-        figure, _ = cells_figure(self._image, {name: edges}, self.query, shape=self.shape)
+        figure, _ = cells_figure(self._image, {d: edges}, self.query, shape=self.shape)
         self.picture.value = png(figure)
-        self.words.value = heard(edges, self.query, d, labels=self._full, classes=self._names)
+        self.words.value = heard(edges, self.query, labels=self._full, classes=self._names)
 
 
 def heard(
     edges: Tensor,
     place: tuple[int, int],
-    cell: int,
     *,
     labels: Tensor | None = None,
     classes: Sequence[str] | None = None,
@@ -158,7 +156,6 @@ def heard(
     Args:
         edges: ``h' w'``, of either sign.
         place: row and column on the map.
-        cell: side of a cell.
         labels: ``H W``.
         classes: names.
     """
@@ -258,11 +255,10 @@ def two_graphs_figure(
     edges, adjacency = _array(edges), _array(adjacency)
     height, width = rgb.shape[:2]
     side = height // edges.shape[0]
-    figure = new_figure(3.05)
+    figure = new_figure(2.75)
     figure.set_layout_engine("none")
-    left = figure.add_axes((0.005, 0.03, 0.475, 0.86))
+    left = figure.add_axes((0.005, 0.02, 0.475, 0.9), anchor="W")
     picture(left, 0.6 * rgb + 0.25 * grey(image)[..., None] + 0.15)
-    left.set_title("coordinate space: a node is a cell", fontsize=11.5, weight="bold")
     _grid(left, (height, width), side, "#ffffff")
     spots = (np.stack(np.mgrid[: edges.shape[0], : edges.shape[1]], -1) + 0.5) * side - 0.5
     own, strength = spots[place], np.abs(edges) / np.abs(edges).max()
@@ -275,10 +271,12 @@ def two_graphs_figure(
     left.scatter(ends[:, 1], ends[:, 0], s=4 + 34 * s, c=colours, zorder=3, linewidths=0)
     left.plot(*own[::-1], "s", ms=11, mfc="#56B4E9", mec=INK, mew=1.6, zorder=4)
 
-    right = figure.add_axes((0.495, 0.03, 0.5, 0.86))
+    right = figure.add_axes((0.495, 0.02, 0.5, 0.9))
     right.set(xlim=(0, 5), ylim=(0, 2.58))
     right.axis("off")
-    right.set_title("feature space: a node is a concept", fontsize=11.5, weight="bold")
+    for x, words in ((0.005, "coordinate space: a node is a cell"),
+                     (0.515, "feature space: a node is a concept")):  # fmt: skip
+        figure.text(x, 0.93, words, fontsize=11.5, weight="bold")
     angle = np.pi / 2 + 2 * np.pi * np.arange(len(maps)) / len(maps)
     spots = np.stack([2.5 + 1.72 * np.cos(angle), 1.29 + 0.93 * np.sin(angle)], 1)
     top = np.abs(adjacency - np.diag(np.diag(adjacency))).max()
