@@ -42,12 +42,17 @@ def test_a_right_one_passes():
         ({"image": torch.full((3, 4, 5), 2.0)}, r"values in \[0, 1\], found 2 to 2"),
         ({"labels": torch.zeros(4, 5)}, "expected int64 labels"),
         ({"labels": torch.zeros(2, 5, dtype=torch.int64)}, r"labels of shape \(4, 5\)"),
+        ({"labels": torch.zeros(1, 5, dtype=torch.int64)}, r"or \(1, 1\) for the whole image"),
         ({"labels": torch.full((4, 5), 2)}, r"labels in 0..1 or 255, found \[2\]"),
     ],
 )
 def test_a_wrong_one_is_told_what_is_wrong(wrong, words):
     with pytest.raises(ValueError, match=words):
         data.check(Tiny(**wrong))
+
+
+def test_one_label_may_hold_for_the_whole_image():
+    data.check(Tiny(labels=torch.ones(1, 1, dtype=torch.int64)))
 
 
 def test_something_else_is_told_what_it_lacks():
@@ -58,7 +63,7 @@ def test_something_else_is_told_what_it_lacks():
 def test_building_by_name():
     streets = data.build("streets", "val", size=2, seed=1, c=0.5)
     assert (len(streets), streets.seed, streets.knobs["c"]) == (2, 1, 0.5)
-    with pytest.raises(ValueError, match="data sets are streets, vehicles, camvid, not 'cityscapes'"):
+    with pytest.raises(ValueError, match="sets are streets, vehicles, camvid, not 'cityscapes'"):
         data.build("cityscapes", "val")
     with pytest.raises(ValueError, match="streets are generated and have no root"):
         data.build("streets", "val", root="somewhere")
