@@ -52,6 +52,10 @@ class DFSeg(Network):
         image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``. With pyramid pooling, whose one
         bin is normalised over the batch, training needs at least two images.
 
+    Cost:
+        On DF2 with 19 classes and 1024 x 2048: 18.825 M parameters and 97.15 GMACs with the
+        pyramid, 18.874 M and 97.79 with Squeeze Reasoning, 18.480 M and 96.98 without context.
+
     Raises:
         ValueError: an option, the backbone or the image does not fit.
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextlab.backbones import DFNet, backbone
+from contextlab.costs.counting import needed_macs
 from contextlab.modules import PyramidPooling
 from contextlab.networks import DFSeg, realtime
 
@@ -32,6 +33,15 @@ def test_the_published_sizes():
     assert reasoning - size("df2") == 48_896
     norm = {"norm": True}
     assert size("df2", context="squeeze_reasoning", context_options=norm) == reasoning + 2 * 512
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs"), [("pyramid_pooling", 97.15), ("squeeze_reasoning", 97.79), (None, 96.98)]
+)
+def test_reasoning_costs_a_little_more_than_the_pyramid(name, gmacs):
+    with torch.device("meta"):
+        model = realtime(19, context=name).eval()
+    assert needed_macs(model, (1, 3, 1024, 2048)) / 1e9 == pytest.approx(gmacs, abs=0.005)
 
 
 def test_all_widths_follow_the_backbone():
