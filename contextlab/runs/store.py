@@ -69,7 +69,7 @@ def write(run: Run, path: str | Path) -> None:
         run: what to store.
         path: the JSON file, written last: a run whose file is there is complete.
     """
-    digits = 7 if run.weights else 4  # a run of figures alone is drawn, never continued from
+    digits = 7 if run.weights else 3  # the losses of a run of figures alone are drawn, no more
     entries = {
         "config": run.config.to_dict(),
         "metrics": run.metrics.to_dict(),
