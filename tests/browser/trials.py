@@ -80,4 +80,24 @@ TRIALS: tuple[Trial, ...] = (
         'button.widget-toggle-button:has-text("OCR")',
         ".contextlab-picture",
     ),
+    Trial(
+        "07",
+        "click a place and see whom its cell hears",
+        'button[title="row 13, column 6"]',
+        ".contextlab-picture",
+    ),
+    Trial(
+        "07",
+        "slider of the cell",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
+        "08",
+        "a node, and what the pixels say into it",
+        ".widget-slider .noUi-handle >> nth=0",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
 )
