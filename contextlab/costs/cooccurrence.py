@@ -60,7 +60,7 @@ class Skies:
     answers: Tensor
 
 
-def skies(train: int = 256, val: int = 64) -> Skies:
+def skies(train: int = 256, val: int = 32) -> Skies:
     """The upper rows of `data.SecondOrderStreets`, scaled to about -2 .. 2.
 
     Args:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contextlab.costs import Claim, fit_exponent, inside, objects
+from contextlab.costs import Claim, Table, fit_exponent, inside, objects
 from contextlab.costs.claims import NOT, PARTLY, REPRODUCED, UNDECIDED
 from contextlab.costs.cooccurrence import HEADS, cooccurrence, skies
 from contextlab.costs.depth import propagation, reach
@@ -102,6 +102,8 @@ class Part:
     def __str__(self) -> str:
         if self.d.missing:
             return f"{self.words}: {self.d.n} of {self.d.planned} pairs of runs"
+        if self.verdict == UNDECIDED and self.d.n > 1:
+            return f"{self.words} {self.d}, {self.d.detectable:.1f} was detectable"
         return f"{self.words} {self.d}"
 
 
@@ -117,6 +119,20 @@ def claim(name: str) -> Claim:
     if name not in CLAIMS:
         raise ValueError(f"expected a claim of {', '.join(CLAIMS)}, got {name!r}")
     return CLAIMS[name]()
+
+
+def ledger(names: Iterable[str] | None = None) -> Table:
+    """Claims as a table: name, sentence, finding, verdict.
+
+    Args:
+        names: which; all by default, some of which train tiny networks for a minute.
+    """
+    made = [claim(name) for name in (CLAIMS if names is None else names)]
+    rows = [
+        {"claim": c.name, "sentence": c.sentence, "found": c.found, "verdict": c.verdict}
+        for c in made
+    ]
+    return Table(rows, title="Claims about trained networks")
 
 
 def _judge(name: str, source: str, sentence: str, parts: list[Part], more: str = "") -> Claim:
@@ -269,7 +285,7 @@ def _second_order() -> Claim:
         _pair(found, f"hadamard, {reason}", f"average, {reason}", effect, size)
         for reason, size in sizes.items()
     ]
-    apart = [f"{name} {min(heads()[name]):.0f}" for name in ("SR, average", "SR, Hadamard")]
+    apart = [f"{name} {min(head(name)):.0f}" for name in ("SR, average", "SR, Hadamard")]
     return _judge(
         "S6", "SRNet, Table III",
         "Hadamard beats average pooling: none 76.3 over 75.3, connected 76.8 over 76.6, "
@@ -409,7 +425,7 @@ def _consistency() -> Claim:
         return _without_weights("S15", source, sentence, "squeeze_reasoning and the FCN")
     segments = objects.components(ours[2].labels)
     logs = {
-        name: 100 * torch.log2(inside.unevenness(m, segments))
+        name: 100 * torch.log(inside.unevenness(m, segments))
         for name, m in (("before", ours[2].before), ("after", ours[2].after),
                         ("SR", ours[2].fused), ("FCN", plain[2].fused))
     }  # fmt: skip
@@ -417,11 +433,10 @@ def _consistency() -> Claim:
     for words, a, b in (("before - after the slot", "before", "after"),
                         ("FCN - SR, a layer later", "FCN", "SR")):  # fmt: skip
         d = paired(logs[a].tolist(), logs[b].tolist())
-        parts.append(Part(words, d, effect(d, margin=100 * math.log2(1.1))))
+        parts.append(Part(words, d, effect(d, margin=100 * math.log(1.1))))
     return _judge(
         "S15", source, sentence, parts,
-        "in hundredths of a doubling of the variance within objects over that between; n counts "
-        "images; one model of each",
+        "of 100 ln(variance within objects / variance between them); n counts images, one model each",
     )  # fmt: skip
 
 
@@ -433,9 +448,10 @@ def _real_time() -> Claim:
         name: sum(p.numel() for p in realtime(19, backbone="df2", context=module).parameters())
         for name, module in (("SR", "squeeze_reasoning"), ("PPM", "pyramid_pooling"))
     }
-    words = f"with DF2 SR has {(more['SR'] - more['PPM']) / 1e6:+.2f} M parameters against PPM"
+    words = f"with DF2 SR has {(more['SR'] - more['PPM']) / 1e6:+.2f} M parameters over PPM"
     if not found:
         return Claim("S17", source, sentence, f"no runs; {words}", UNDECIDED)
+    words += f"; on streets SR against no context {difference(found, 'SR', 'none')}"
     return _judge("S17", source, sentence, [_pair(found, "SR", "PPM", effect, 2.7)], words)
 
 
@@ -470,13 +486,13 @@ def _errors() -> dict[tuple[str, int], list[float]]:
     return {cell: [propagation(*cell, seed) for seed in range(SEEDS)] for cell in cells}
 
 
+_skies = functools.cache(skies)
+
+
 @functools.cache
-def heads() -> dict[str, list[float]]:
-    """Accuracy of tiny heads on a task of co-occurrence, over the seeds; trained when asked."""
-    sky = skies()
-    return {
-        name: [cooccurrence(name, seed, sky=sky) for seed in range(HEAD_SEEDS)] for name in HEADS
-    }
+def head(name: str) -> list[float]:
+    """Accuracy of a tiny head on a task of co-occurrence, over the seeds; trained when asked."""
+    return [cooccurrence(name, seed, sky=_skies()) for seed in range(HEAD_SEEDS)]
 
 
 def _which_cue() -> Claim:
@@ -495,8 +511,8 @@ def _which_cue() -> Claim:
     def holds(values: list[float], wanted: bool) -> bool:
         return min(values) > SOLVED if wanted else max(values) < UNSOLVED
 
-    cells = [holds(heads()[name], True) for name in second]
-    cells += [holds(heads()["non-local"], False)]
+    cells = [holds(head(name), True) for name in second]
+    cells += [holds(head("non-local"), False)]
     cells += [holds(matched[name], False) for name in second]
     cells += [holds(matched["non-local"], True)]
 
@@ -506,7 +522,7 @@ def _which_cue() -> Claim:
     verdict = REPRODUCED if all(cells) else PARTLY if any(cells) else NOT
     return Claim(
         "X1", source, sentence,
-        f"colours that meet: {shown(heads())}; matching (demand P): {shown(matched)}", verdict,
+        f"colours that meet: {shown({name: head(name) for name in HEADS})}; matching (demand P): {shown(matched)}", verdict,
     )  # fmt: skip
 
 

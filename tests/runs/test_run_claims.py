@@ -95,8 +95,7 @@ def no_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "shipped"))
     # what is trained when asked takes seconds; its verdicts are tested below
-    accuracy = {name: [50.0, 51.0] for name in claims.HEADS}
-    monkeypatch.setattr(claims, "heads", lambda: accuracy)
+    monkeypatch.setattr(claims, "head", lambda name: [50.0, 51.0])
     cells = [("A", 1), ("I - A", 1), ("A", 8), ("I - A", 8), ("I + BN/ReLU(A)", 8)]
     monkeypatch.setattr(claims, "_errors", lambda: {cell: [1.0] * 5 for cell in cells})
     return tmp_path / "shipped"
@@ -150,7 +149,7 @@ def test_runs_decide(no_runs, both, verdict):
 
 def test_which_cue(monkeypatch):
     heads = {name: [99.0, 95.0] for name in claims.HEADS} | {"non-local": [50.0, 50.0]}
-    monkeypatch.setattr(claims, "heads", lambda: heads)
+    monkeypatch.setattr(claims, "head", heads.get)
     monkeypatch.setattr(claims, "find", lambda config: config)
     matched = {"non_local": 98.0}
     monkeypatch.setattr(claims, "figure", lambda c, metric: matched.get(c.context, 66.0))
