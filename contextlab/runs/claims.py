@@ -436,7 +436,8 @@ def _consistency() -> Claim:
         parts.append(Part(words, d, effect(d, margin=100 * math.log(1.1))))
     return _judge(
         "S15", source, sentence, parts,
-        "of 100 ln(variance within objects / variance between them); n counts images, one model each",
+        "in 100 ln(variance within objects / variance between them), about per cent; n counts "
+        "images; one model of each",
     )  # fmt: skip
 
 
@@ -511,8 +512,8 @@ def _which_cue() -> Claim:
     def holds(values: list[float], wanted: bool) -> bool:
         return min(values) > SOLVED if wanted else max(values) < UNSOLVED
 
-    cells = [holds(head(name), True) for name in second]
-    cells += [holds(head("non-local"), False)]
+    met = {name: head(name) for name in HEADS}
+    cells = [holds(met[name], True) for name in second] + [holds(met["non-local"], False)]
     cells += [holds(matched[name], False) for name in second]
     cells += [holds(matched["non-local"], True)]
 
@@ -522,7 +523,7 @@ def _which_cue() -> Claim:
     verdict = REPRODUCED if all(cells) else PARTLY if any(cells) else NOT
     return Claim(
         "X1", source, sentence,
-        f"colours that meet: {shown({name: head(name) for name in HEADS})}; matching (demand P): {shown(matched)}", verdict,
+        f"colours that meet: {shown(met)}; matching (demand P): {shown(matched)}", verdict,
     )  # fmt: skip
 
 
