@@ -28,10 +28,10 @@ from contextlab.costs import Table, fit_exponent, measure
 PASSES = {"forward": False, "forward + backward": True}
 
 
-def build(name: str, channels: int) -> nn.Module:
+def build(name: str, channels: int, **options) -> nn.Module:
     """The module with norms at their stored statistics, and no zero start that hides a part."""
     torch.manual_seed(0)
-    module = context(name, channels).eval()
+    module = context(name, channels, **options).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():
@@ -134,6 +134,18 @@ def exponents(rows: list[dict]) -> list[dict]:
     return fits
 
 
+def setting(device: str, channels: int) -> dict:
+    """On what, and with what, a benchmark ran."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "torch": torch.__version__,
+        "device": device,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "channels": channels,
+    }
+
+
 def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(catalogue()), metavar="NAME")
@@ -147,23 +159,14 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
 
-    setting = {
-        "date": datetime.date.today().isoformat(),
-        "torch": torch.__version__,
-        "device": chosen.device,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "channels": chosen.channels,
-    }
+    where = setting(chosen.device, chosen.channels)
     sides, rows, fits = sorted(set(chosen.sides)), [], []
     for name in chosen.only or catalogue():
         rows += rows_of(name, sides, chosen.channels, chosen.repeats, chosen.device)
         fits = exponents(rows)
         if chosen.json:  # after each module, since all of them take long
-            chosen.json.write_text(
-                json.dumps(setting | {"rows": rows, "exponents": fits}, indent=1)
-            )
-    print(", ".join(f"{key} {value}" for key, value in setting.items()))
+            chosen.json.write_text(json.dumps(where | {"rows": rows, "exponents": fits}, indent=1))
+    print(", ".join(f"{key} {value}" for key, value in where.items()))
     print(Table(rows, digits=3))
     print(Table(fits))
     return rows

@@ -161,11 +161,55 @@ def self_attention(module: nn.Module, x: Tensor) -> Tensor:
     return x + y if module.residual else y
 
 
+def squeeze_reasoning(module: nn.Module, x: Tensor) -> Tensor:
+    """The default form, with φ(x) ∘ γ(x), I - A and the gate at every pixel in memory."""
+    squeezed = module.phi(x) * module.gamma(x)
+    g = reduce(squeezed, "b p h w -> b p", module.pool)
+    nodes = rearrange(g, module.split, k=module.nodes)
+    a, w = module.talk.adjacency[0].weight, module.talk.weight[0].weight
+    a = torch.eye(module.nodes).to(a) - rearrange(a, "k j 1 -> k j")
+    nodes = torch.relu(einsum(a, nodes, rearrange(w, "n m 1 -> n m"), "k j, b j m, n m -> b k n"))
+    gate = repeat(rearrange(nodes, module.join), "b p -> b p h w", h=x.shape[2], w=x.shape[3])
+    return x + module.out(gate * module.theta(x))
+
+
+def coordinate_branch(module: nn.Module, x: Tensor) -> Tensor:
+    """With A_S, cells x cells, in memory, and ξ behind the upsampling as the paper has it."""
+    v = module.cells(x)
+    delta, psi, nu = (flat(f(v)) for f in (module.delta, module.psi, module.nu))
+    a = einsum(delta, psi, "b e i, b e j -> b i j") / psi.shape[2]
+    m = module.weight(like(einsum(a, nu, "b i j, b e j -> b e i"), v))
+    return module.xi(module.upsample(m, *x.shape[2:]))
+
+
+def feature_branch(module: nn.Module, x: Tensor) -> Tensor:
+    """With I - A in memory."""
+    phi, theta = flat(module.phi(x)), flat(module.theta(x))
+    v = einsum(phi, theta, "b n i, b d i -> b n d") / phi.shape[2]
+    a, w = module.talk.adjacency[0].weight, module.talk.weight[0].weight
+    a = torch.eye(v.shape[1]).to(a) - rearrange(a, "n m 1 -> n m")
+    m = einsum(einsum(a, v, "n m, b m d -> b n d"), rearrange(w, "e d 1 -> e d"),
+               "b n d, e d -> b n e")  # fmt: skip
+    return module.out(like(einsum(phi, m, "b n i, b n e -> b e i"), x))
+
+
+def coordinate_graph(module: nn.Module, x: Tensor) -> Tensor:
+    return x + coordinate_branch(module, x)
+
+
+def feature_graph(module: nn.Module, x: Tensor) -> Tensor:
+    return x + feature_branch(module, x)
+
+
+def dual_graph(module: nn.Module, x: Tensor) -> Tensor:
+    return x + coordinate_branch(module.coordinate, x) + feature_branch(module.feature, x)
+
+
 #: modules whose forward pass is the equation as it stands already
 ITSELF = frozenset(
     {"aspp", "cbam", "channel_attention", "convnext", "coordinate_attention", "dense_aspp"}
     | {"double_attention", "em_attention", "gather_excite", "gcnet", "glore", "hamburger"}
-    | {"inceptionnext", "pyramid_pooling", "squeeze_excite", "squeeze_reasoning", "strip_pooling"}
+    | {"inceptionnext", "pyramid_pooling", "squeeze_excite", "strip_pooling"}
 )
 
 PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
@@ -173,9 +217,12 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "asymmetric_non_local": asymmetric_non_local,
     "bilinear_pooling": bilinear_pooling,
     "compact_non_local": compact_non_local,
+    "coordinate_graph": coordinate_graph,
     "criss_cross": criss_cross,
     "dual_attention": dual_attention,
+    "dual_graph": dual_graph,
     "encoding": encoding,
+    "feature_graph": feature_graph,
     "global_average": global_average,
     "graph_conv": graph_conv,
     "hadamard_pooling": hadamard_pooling,
@@ -184,6 +231,7 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "ocr": ocr,
     "position_attention": position_attention,
     "self_attention": self_attention,
+    "squeeze_reasoning": squeeze_reasoning,
 }
 
 #: sides up to which forward and backward pass fit comfortably into 24 GiB at 512 channels

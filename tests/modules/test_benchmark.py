@@ -31,7 +31,7 @@ def modules(monkeypatch):
     """The benchmark of all modules, imported as it is when run as a script."""
     monkeypatch.syspath_prepend(FOLDER)
     yield runpy.run_path(str(FOLDER / "modules.py"))
-    for name in ("plain", "non_local"):
+    for name in ("plain", "non_local", "modules"):
         sys.modules.pop(name, None)
 
 
@@ -62,6 +62,51 @@ def test_benchmark_of_the_modules(modules, capsys, tmp_path):
     assert stored["rows"] == rows and stored["channels"] == 16
     fit = stored["exponents"][-1]
     assert fit["memory exponent, ours"] < 1.3 < 1.5 < fit["memory exponent, plain"]
+
+
+@pytest.fixture
+def growth(modules):
+    return runpy.run_path(str(FOLDER / "growth.py"))
+
+
+def test_benchmark_of_the_growth(growth, capsys, tmp_path):
+    file = tmp_path / "growth.json"
+    cases = ["non_local", "squeeze_reasoning"]
+    arguments = ["--sides", "40", "24", "--channels", "32", "--repeats", "1", "--largest", "24"]
+    found = growth["main"]([*arguments, "--only", *cases, "--json", str(file)])
+    assert json.loads(file.read_text()) == found
+    rows = {(row["module"], row["side"], row["pass"]): row for row in found["rows"]}
+    assert len(rows) == len(found["rows"]) == 2 * 2 * 2
+    for (name, side, _), row in rows.items():
+        fits = side == 24 or name not in growth["QUADRATIC"]
+        assert (row["plain version"] == "apart") == fits == ("plain (ms)" in row)
+        if name in growth["QUADRATIC"] and fits:
+            assert row["plain (MiB)"] > 24**4 * 4 / 2**20
+            assert row["memory, plain / ours"] > 1.5
+        assert row["memory / non_local"] > 0 < row["time / non_local"]
+    slopes = {(fit["module"], fit["pass"]): fit for fit in found["exponents"]}
+    for name in cases:
+        assert 0.7 < slopes[name, "forward"]["exponent of ours (MiB)"] < 1.3
+    assert len(found["reasoning"]) == 4
+    for row in found["reasoning"]:
+        assert 0 < row["share of the memory"] < 0.1 and row["share of the time"] > 0
+    assert "share of the time" in capsys.readouterr().out
+
+
+def test_answers_and_gradients_of_every_case_of_the_growth(modules, growth):
+    for name, options in growth["CASES"].values():
+        module = modules["build"](name, 32, **options)
+        plain = modules["PLAIN"][name]
+        modules["check"](name, module, plain, torch.randn(1, 32, 19, 5), gradients=True)
+
+
+def test_the_slopes_are_those_of_the_times(growth):
+    def row(side):
+        return {"module": "a", "pass": "forward", "side": side, "ours (ms)": 3 * side**4}
+
+    forward, backward = growth["exponents"]([row(8), row(16), row(32)])
+    assert forward["exponent of ours (ms)"] == 2 and forward["r² of ours (ms)"] == 1
+    assert "exponent of plain (ms)" not in forward and "exponent of ours (ms)" not in backward
 
 
 def test_the_benchmark_stops_where_answers_or_gradients_differ(modules):
