@@ -17,6 +17,7 @@ from contextlab.home import home
 from contextlab.runs import claims as trained
 
 SETTINGS = {"camvid": runs.camvid, "streets": runs.streets}
+CAMVID_ONLY = ("backbone", "output_stride", "weights", "root", "frozen")
 ERRORS = (ValueError, FileNotFoundError, FloatingPointError, ConnectionError)
 
 
@@ -59,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="folder of the result; one in the home by default")
     train.add_argument("--backbone", help="a pretrained network by timm's name (camvid)")
     train.add_argument("--output-stride", type=int, help="of the backbone's last map (camvid)")
+    train.add_argument(
+        "--frozen", action="store_true", help="keep the pretrained backbone as it is (camvid)"
+    )
     train.add_argument("--control", action="store_true", help="no demand (streets)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--budget", choices=training.BUDGETS, help="the machine's own by default")
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("run", type=Path, help="folder of train, or the JSON file of a run")
     evaluate.add_argument("--root", type=Path, help="where the data set lies")
+    evaluate.add_argument("--weights", type=Path, help="the backbone's, of a frozen run")
     evaluate.add_argument("--split", help="that of the run by default")
     evaluate.add_argument("--draw", type=Path, help="a PNG file for some predictions")
 
@@ -80,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     shipped.set_defaults(command=_runs)
     shipped.add_argument("--only", default="*", metavar="PATTERN", help="e.g. '*non_local*'")
     shipped.add_argument("--folder", type=Path, help=f"{runs.SHIPPED} by default")
+    shipped.add_argument("--root", type=Path, help="where CamVid lies")
+    shipped.add_argument("--weights", type=Path, help="a local file for the backbone's weights")
     shipped.add_argument("--list", action="store_true", help="say what is there and what is not")
     _add_progress(shipped)
 
@@ -118,11 +125,13 @@ def _config(options: argparse.Namespace) -> runs.Config:
     if options.data == "camvid":
         if options.control:
             raise ValueError("--control belongs to streets")
+        given["frozen"] = options.frozen
         for name in ("backbone", "output_stride"):
             if getattr(options, name) is not None:
                 given[name] = getattr(options, name)
-    elif options.backbone or options.output_stride or options.weights or options.root:
-        raise ValueError("--backbone, --output-stride, --weights and --root belong to camvid")
+    elif any(getattr(options, name) for name in CAMVID_ONLY):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in CAMVID_ONLY)
+        raise ValueError(f"{names} belong to camvid")
     else:
         given["control"] = options.control
     return SETTINGS[options.data](options.context, **given)
@@ -155,7 +164,7 @@ def _train(options: argparse.Namespace) -> None:
     seconds = run.history.seconds
     _say(f"{seconds:.0f} s of training, {seconds / run.history.done:.2f} s a step, {run.machine}")
     if training.processes()[0] == 0:
-        _draw(run, folder / "predictions.png", options.root)
+        _draw(run, folder / "predictions.png", options.root, options.weights)
         _say(f"metrics.json, weights.safetensors and predictions.png are in {folder}")
 
 
@@ -164,13 +173,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     run = runs.read(path)
     split = options.split or run.config.split
     dataset = runs.build_data(run.config, split, root=options.root)
-    metrics = training.evaluate(_placed(run.model()), dataset, limit=run.config.images)
+    model = _whole(run, options.weights)
+    metrics = training.evaluate(_placed(model), dataset, limit=run.config.images)
     _say(f"{run.config.name}, {metrics.images} images of {split}")
     _say(metrics)
     if split == run.config.split:
         _say(f"stored: mIoU {100 * run.metrics.miou:.1f}")
     if options.draw:
-        _draw(run, options.draw, options.root)
+        _draw(run, options.draw, options.root, options.weights)
         _say(f"predictions in {options.draw}")
 
 
@@ -188,7 +198,15 @@ def _runs(options: argparse.Namespace) -> None:
             continue
         else:
             keep = runs.keeps_weights(config)
-            run = runs.train(config, path, keep=keep, progress=options.progress)
+            real = config.data == "camvid"
+            run = runs.train(
+                config,
+                path,
+                keep=keep,
+                root=options.root if real else None,
+                pretrained=options.weights,
+                progress=options.progress,
+            )
             how = f"{run.history.seconds:.0f} s"
         _say(
             f"{number:2}/{len(wanted)} {how:>7}  mIoU {100 * run.metrics.miou:5.1f}  {config.name}"
@@ -233,12 +251,19 @@ def _claims(options: argparse.Namespace) -> None:
         _say(f"    {claim.verdict}")
 
 
+def _whole(run: runs.Run, weights: Path | None) -> torch.nn.Module:
+    """A network that takes images: that of a frozen run needs its backbone's weights again."""
+    return run.model(backbone=(weights or "imagenet") if run.config.frozen else None)
+
+
 def _placed(model: torch.nn.Module) -> torch.nn.Module:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()
-def _draw(run: runs.Run, path: Path, root: Path | None, count: int = 4) -> None:
+def _draw(
+    run: runs.Run, path: Path, root: Path | None, weights: Path | None, count: int = 4
+) -> None:
     """Image, labels and prediction of some images, with a legend of the classes."""
     from contextlab.training.checkpoints import write_atomically
     from contextlab.views import new_figure, png
@@ -246,7 +271,7 @@ def _draw(run: runs.Run, path: Path, root: Path | None, count: int = 4) -> None:
     from contextlab.views.palette import paint, pixels
 
     dataset = runs.build_data(run.config, root=root)
-    model = run.model()
+    model = _whole(run, weights)
     chosen = [(2 * k + 1) * len(dataset) // (2 * count) for k in range(min(count, len(dataset)))]
     height, width = dataset[0][1].shape
     row = 3 * height / width + 0.25

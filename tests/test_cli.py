@@ -64,6 +64,18 @@ def test_camvid_from_images_to_a_picture_of_the_predictions(camvid, tmp_path, ca
     assert found.confusion == run.metrics.confusion
 
 
+def test_a_head_over_a_frozen_backbone_is_drawn_and_scored_as_a_whole(camvid, tmp_path, capsys):
+    assert cli.main([*camvid, "--frozen"]) == 0
+    assert (tmp_path / "out" / "predictions.png").is_file() and "mIoU" in capsys.readouterr().out
+    run = runs.read(tmp_path / "out" / "metrics.json")
+    assert run.config.frozen and run.config.context is None
+    given = camvid[camvid.index("--root") : camvid.index("--budget")]
+    assert cli.main(["evaluate", str(tmp_path / "out"), *given]) == 0
+    found, stored = capsys.readouterr().out.split("stored: ")
+    score = next(float(line.split()[1]) for line in found.splitlines() if line.startswith("mIoU"))
+    assert stored.startswith("mIoU") and score == pytest.approx(float(stored.split()[1]), abs=0.3)
+
+
 def test_a_killed_training_is_continued_by_the_same_command(camvid, tmp_path, monkeypatch, capsys):
     assert cli.main([*camvid, "--steps", "4", "--out", str(tmp_path / "whole")]) == 0
     fit, words = training.fit, [*camvid, "--steps", "4"]
@@ -122,6 +134,7 @@ def test_options_reach_the_recipe(empty_home, capsys):
     "words, message",
     [
         ([*STREETS, "--weights", "w"], "belong to camvid"),
+        ([*STREETS, "--frozen"], "--frozen belong to camvid"),
         ([*STREETS, "--context", "non_locl"], "non_local"),
         (["train", "--data", "camvid", "--control"], "--control belongs to streets"),
         (["runs", "--only", "nothing"], "no shipped run is called 'nothing'"),
@@ -153,6 +166,7 @@ def test_evaluate_scores_a_stored_run_again(tmp_path, capsys):
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
     monkeypatch.setattr(runs, "shipped", lambda: configs)
+    monkeypatch.setattr(runs, "keeps_weights", lambda config: config.seed == 0)
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
     assert capsys.readouterr().out.count("missing") == 2

@@ -128,6 +128,11 @@ def test_a_frozen_run_trains_the_head_alone(tmp_path, monkeypatch):
     again = runs.read(tmp_path / "run.json", config).model()
     assert isinstance(again, runs.FrozenHead)
     assert not any(name.startswith("backbone") for name in again.state_dict())
+    whole = runs.read(tmp_path / "run.json", config).model(backbone="random")
+    image = data.build("streets", "val", size=1)[0][0]
+    with torch.no_grad():
+        map = whole.backbone((image[None] - whole.mean) / whole.std)[-1]
+        assert torch.equal(whole(image[None]), again(map))
     names = sorted(p.name.split("-")[1] for p in (tmp_path / "home" / "maps").iterdir())
     assert names == ["train", "val"]
 

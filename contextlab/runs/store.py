@@ -41,8 +41,12 @@ class Run:
     spot_check: dict | None = None
     weights: Path | None = None
 
-    def model(self) -> nn.Module:
+    def model(self, *, backbone: str | Path | None = None) -> nn.Module:
         """The trained network, in evaluation mode on the CPU.
+
+        Args:
+            backbone: of a frozen run: the pretrained weights that it stood on, "imagenet" or a
+                file, for the whole network; ``None`` gives the head over the stored maps alone.
 
         Returns:
             The network of the configuration with the stored weights.
@@ -56,10 +60,15 @@ class Run:
                 f"the run {self.config.name} is shipped with its figures alone; "
                 "load_or_train(config, retrain=True) trains it and keeps the weights"
             )
-        network = build_network(self.config, len(self.metrics.classes), pretrained=False)
-        if self.config.frozen:
-            network = FrozenHead(network, SIZES[self.config.data])
-        return training.load_weights(self.weights, network).eval()
+        frozen, classes = self.config.frozen, len(self.metrics.classes)
+        whole = build_network(
+            self.config, classes, pretrained=frozen and backbone is not None, weights=backbone
+        )
+        if not frozen:
+            return training.load_weights(self.weights, whole).eval()
+        head = FrozenHead(whole, SIZES[self.config.data])
+        training.load_weights(self.weights, head)  # they are parts of the whole network as well
+        return (head if backbone is None else whole).eval()
 
 
 def write(run: Run, path: str | Path) -> None:
