@@ -206,7 +206,7 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     said = capsys.readouterr().out
     assert "S16" in said and "exponents of N 2.00 and 1.00" in said and "D4" not in said
     # those above are counted; these are decided by runs, and none is here
-    assert "D1 (DGCNet" in said and "both - none (claimed +5.3): 0 of 5 pairs of runs" in said
+    assert "D1 (DGCNet" in said and "both against none (claimed +5.3): 0 of 5 pairs of runs" in said
     assert cli.main(["claims", "--only", "C1"]) == 2
     assert "no claim is called 'C1'" in capsys.readouterr().err
     times.write_text("{}")

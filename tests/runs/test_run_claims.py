@@ -7,9 +7,9 @@ import torch
 
 from contextlab import data, networks, runs, training
 from contextlab.costs.claims import NOT, PARTLY, REPRODUCED, UNDECIDED, VERDICTS
-from contextlab.runs import claims, experiments
-from contextlab.runs.claims import Part, alike, effect, jointly, no_worse
+from contextlab.runs import claims, experiments, looks
 from contextlab.runs.evidence import Paired
+from contextlab.runs.verdicts import Part, alike, effect, jointly, judge, no_worse
 
 
 def within(low: float, high: float) -> Paired:
@@ -84,10 +84,10 @@ def test_jointly_wants_parts():
 def test_a_missing_pair_leaves_the_whole_claim_open():
     refuted = Part("a - b", within(-3, -2), NOT)
     missing = Part("a - c", Paired((), planned=5), UNDECIDED)
-    found = claims._judge("T", "t", "s", [refuted, missing])
+    found = judge("T", "t", "s", [refuted, missing])
     assert found.verdict == UNDECIDED and "a - c: 0 of 5 pairs of runs" in found.found
-    assert claims._judge("T", "t", "s", [refuted]).verdict == NOT
-    assert claims._judge("T", "t", "s", [refuted], "and more").found.endswith("; and more")
+    assert judge("T", "t", "s", [refuted]).verdict == NOT
+    assert judge("T", "t", "s", [refuted], "and more").found.endswith("; and more")
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def no_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "shipped"))
     # what is trained when asked takes seconds; its verdicts are tested below
-    monkeypatch.setattr(claims, "head", lambda name: [50.0, 51.0])
+    monkeypatch.setattr(looks, "head", lambda name: [50.0, 51.0])
     cells = [("A", 1), ("I - A", 1), ("A", 8), ("I - A", 8), ("I + BN/ReLU(A)", 8)]
-    monkeypatch.setattr(claims, "_errors", lambda: {cell: [1.0] * 5 for cell in cells})
+    monkeypatch.setattr(looks, "_errors", lambda: {cell: [1.0] * 5 for cell in cells})
     return tmp_path / "shipped"
 
 
@@ -148,15 +148,15 @@ def test_runs_decide(no_runs, both, verdict):
 
 
 def test_which_cue(monkeypatch):
-    heads = {name: [99.0, 95.0] for name in claims.HEADS} | {"non-local": [50.0, 50.0]}
-    monkeypatch.setattr(claims, "head", heads.get)
-    monkeypatch.setattr(claims, "find", lambda config: config)
+    heads = {name: [99.0, 95.0] for name in looks.HEADS} | {"non-local": [50.0, 50.0]}
+    monkeypatch.setattr(looks, "head", heads.get)
+    monkeypatch.setattr(looks, "find", lambda config: config)
     matched = {"non_local": 98.0}
-    monkeypatch.setattr(claims, "figure", lambda c, metric: matched.get(c.context, 66.0))
+    monkeypatch.setattr(looks, "figure", lambda c, metric: matched.get(c.context, 66.0))
     assert claims.claim("X1").verdict == REPRODUCED
     heads["non-local"] = [99.0, 99.0]  # solves both
     assert claims.claim("X1").verdict == PARTLY
-    monkeypatch.setattr(claims, "find", lambda config: None)
+    monkeypatch.setattr(looks, "find", lambda config: None)
     assert claims.claim("X1").found == "0 of 12 runs"
 
 
@@ -164,7 +164,7 @@ def test_which_edges_pass_messages_on(monkeypatch):
     errors = {("A", 1): [9.0, 8.0, 7.0], ("I - A", 1): [1.0, 2.0, 0.0],
               ("A", 8): [70.0, 75.0, 80.0], ("I - A", 8): [40.0, 42.0, 41.0],
               ("I + BN/ReLU(A)", 8): [9.0, 9.0, 9.0]}  # fmt: skip
-    monkeypatch.setattr(claims, "_errors", lambda: errors)
+    monkeypatch.setattr(looks, "_errors", lambda: errors)
     assert claims.claim("S24").verdict == REPRODUCED
     errors["A", 1] = [1.0, 2.0, 0.1]
     found = claims.claim("S24")
@@ -194,11 +194,11 @@ class Sized(torch.nn.Module):
 def test_sum_or_mean(monkeypatch):
     streets = data.Streets("val", size=3)
     kinds = iter([False, True])  # the mean first
-    monkeypatch.setattr(claims, "_model", lambda config: Sized(streets, next(kinds)))
-    monkeypatch.setattr(claims, "build_data", lambda config: streets)
+    monkeypatch.setattr(looks, "_model", lambda config: Sized(streets, next(kinds)))
+    monkeypatch.setattr(looks, "build_data", lambda config: streets)
     found = claims.claim("X4")
     assert list(experiments.configs("X4")) == ["mean", "sum"]
-    assert found.verdict == REPRODUCED and "sum - mean +100.0" in found.found
+    assert found.verdict == REPRODUCED and "sum against mean +100.0" in found.found
     kinds = iter([True, True])
     assert claims.claim("X4").verdict == NOT
 
@@ -214,9 +214,9 @@ def test_a_look_inside_untrained_networks(name, monkeypatch):
             13, context=config.context, context_options=options, width=64, kernel=1, auxiliary=False
         ).eval()
 
-    monkeypatch.setattr(claims, "IMAGES", 6)
-    monkeypatch.setattr(claims, "_model", model)
-    monkeypatch.setattr(claims, "build_data", lambda config: data.Streets("val", size=6))
+    monkeypatch.setattr(looks, "IMAGES", 6)
+    monkeypatch.setattr(looks, "_model", model)
+    monkeypatch.setattr(looks, "build_data", lambda config: data.Streets("val", size=6))
     found = claims.claim(name)
     assert found.verdict in VERDICTS and found.verdict != REPRODUCED
     assert "n = 6" in found.found or "one model" in found.found
