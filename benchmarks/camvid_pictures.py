@@ -1,0 +1,153 @@
+"""The lessons' pictures of real streets, for anyone who has CamVid.
+
+    python data_scripts/camvid.py                      # once: the images
+    python benchmarks/camvid_pictures.py [--only 07]   # the pictures, into lessons/images
+
+The heads are trained where there is no finished run with weights (`--runs` names a folder of runs):
+one to three minutes each on a CPU, over a backbone that stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from contextlab import data, runs, views
+from contextlab.costs import inside
+from contextlab.home import home
+
+IMAGES = Path(__file__).resolve().parents[1] / "lessons" / "images"
+
+
+@dataclass(frozen=True)
+class Streets:
+    """CamVid's test frames, the frozen backbone, and the heads that were trained on its maps.
+
+    Args:
+        root: folder of CamVid; its usual place by default.
+        pretrained: a local file with the backbone's weights; fetched by default.
+        folder: where finished runs lie, before those of this machine.
+    """
+
+    root: Path | None = None
+    pretrained: Path | None = None
+    folder: Path | None = None
+
+    @property
+    def frames(self) -> data.CamVid:
+        """Images and labels."""
+        return data.build("camvid", "test", root=self.root)
+
+    @cache  # noqa: B019 - one object a process
+    def head(self, label: str) -> nn.Module:
+        """The trained head of a condition of the experiment "CamVid", seed 0."""
+        config = runs.experiments.configs("CamVid")[label][0]
+        path = self.folder / f"{config.name}.json" if self.folder else None
+        if path is not None and path.is_file():
+            return runs.read(path, config).model()
+        found = runs.evidence.find(config)
+        if found is not None and found.weights is not None:
+            return found.model()
+        path = home() / "runs" / f"{config.name}.json"
+        options = {"root": self.root, "pretrained": self.pretrained}
+        return runs.train(config, path, **options).model()
+
+    @cache  # noqa: B019
+    def backbone(self) -> Callable[[Tensor], Tensor]:
+        """From images ``b 3 h w`` to the last map."""
+        config = runs.experiments.configs("CamVid")["FCN"][0]
+        classes = len(self.frames.classes)
+        network = runs.build_network(config, classes, weights=self.pretrained).eval()
+
+        def last(images: Tensor) -> Tensor:
+            with torch.no_grad():
+                return network.backbone((images - network.mean) / network.std)[-1]
+
+        return last
+
+    def maps(self, label: str, indices: Sequence[int]) -> Iterator[Tensor]:
+        """What enters the slot of a head, ``1 c h w`` an image."""
+        for index in indices:
+            with torch.no_grad():
+                yield self.head(label).reduce(self.backbone()(self.frames[index][0][None]))
+
+
+def concepts(streets: Streets, frame: int = 180) -> Figure:
+    """Where the concepts of DGCNet's feature graph gather more or less than on average."""
+    few = [*range(0, len(streets.frames), 10), frame]
+    graph = streets.head("DGCNet").slot.feature
+    with torch.no_grad():
+        nodes = torch.cat([graph.nodes(x) for x in streets.maps("DGCNet", few)])
+    return _told_best(streets, nodes, few)
+
+
+def states(streets: Streets, frame: int = 180) -> Figure:
+    """What the pixels say into the states of squeeze reasoning, more or less than on average."""
+    few = [*range(0, len(streets.frames), 10), frame]
+    slot = streets.head("SR").slot
+    with torch.no_grad():
+        said = torch.cat([slot.phi(x) * slot.gamma(x) for x in streets.maps("SR", few)])
+    return _told_best(streets, said, few)
+
+
+def _told_best(streets: Streets, maps: Tensor, few: Sequence[int]) -> Figure:
+    """The last frame's maps of which the classes explain most, each with its best class."""
+    labels = torch.stack([streets.frames[i][1] for i in few])
+    told = inside.selectivity(maps, inside.at_middle(labels, maps.shape[2:]))
+    here = maps[-1] - maps.mean((0, 2, 3))[:, None, None]
+    order = told.explained.argsort(descending=True)[:7].tolist()
+    names = streets.frames.classes
+    shown = {
+        f"{k}: all {told.explained[k]:.0%}, {names[told.best[k]]} {told.single[k]:.0%}": here[k]
+        for k in order
+    }
+    return views.node_maps_figure(streets.frames[few[-1]][0], shown)[0]
+
+
+def predictions(streets: Streets, frame: int = 180) -> Figure:
+    """What three heads say about one frame, and where they err."""
+    image, labels = streets.frames[frame]
+    said = {}
+    for label in ("FCN", "non-local", "DGCNet"):
+        with torch.no_grad():
+            said[label] = streets.head(label)(streets.backbone()(image[None]))[0].argmax(0)
+    names, palette = streets.frames.classes, streets.frames.palette
+    return views.scene(image, labels, classes=names, palette=palette, prediction=said)[0]
+
+
+#: file to what draws it
+PICTURES: dict[str, Callable[[Streets], Figure]] = {
+    "07_camvid_concepts.png": concepts,
+    "07_camvid_predictions.png": predictions,
+    "08_camvid_states.png": states,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="names that begin so")
+    parser.add_argument("--root", type=Path, help="folder of CamVid")
+    parser.add_argument("--runs", type=Path, help="folder with finished runs and their weights")
+    parser.add_argument("--pretrained", type=Path, help="file with the backbone's weights")
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    options = parser.parse_args(arguments)
+    streets = Streets(options.root, options.pretrained, options.runs)
+    for name, draw in PICTURES.items():
+        if name.startswith(options.only):
+            drawn = Image.open(io.BytesIO(views.png(draw(streets)))).convert("RGB")
+            drawn.quantize(200).save(options.out / name, optimize=True)  # a third of the bytes
+            print(name)
+
+
+if __name__ == "__main__":
+    main()
