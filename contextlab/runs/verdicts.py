@@ -88,7 +88,8 @@ class Part:
 
     def __str__(self) -> str:
         if self.d.missing:
-            return f"{self.words}: {self.d.n} of {self.d.planned} pairs of runs"
+            so_far = f", so far {self.d}" if self.d.n > 1 else ""
+            return f"{self.words}: {self.d.n} of {self.d.planned} pairs of runs{so_far}"
         if self.verdict == UNDECIDED and self.d.n > 1:
             return f"{self.words} {self.d}, {self.d.detectable:.1f} was detectable"
         return f"{self.words} {self.d}"
