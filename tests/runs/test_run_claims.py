@@ -87,6 +87,10 @@ def test_a_missing_pair_leaves_the_whole_claim_open():
     found = judge("T", "t", "s", [refuted, missing])
     assert found.verdict == UNDECIDED and "a - c: 0 of 5 pairs of runs" in found.found
     assert judge("T", "t", "s", [refuted]).verdict == NOT
+    some = Part("a - d", Paired((1.0, 2.0, 3.0), planned=5), UNDECIDED)
+    assert str(some) == "a - d: 3 of 5 pairs of runs, so far +2.0 [-0.5, +4.5] (n = 3)"
+    open_end = Part("a - e", within(-1, 3), UNDECIDED)
+    assert str(open_end).endswith("(n = 3), 2.5 was detectable")  # 2 (1 + 1.06066 / 4.30265)
     assert judge("T", "t", "s", [refuted], "and more").found.endswith("; and more")
 
 
