@@ -64,7 +64,10 @@ def _one(context: str | None, **options) -> Make:
 
 
 def _sr(**options) -> Make:
-    return _one("squeeze_reasoning", **options)
+    """The module's own values are left out: one run is one configuration, in every experiment."""
+    usual = {"squeeze": "hadamard", "reason": "graph", "reduction": 2}
+    other = {name: value for name, value in options.items() if usual.get(name) != value}
+    return _one("squeeze_reasoning", **other)
 
 
 def _real(context: str | None) -> Make:
