@@ -128,17 +128,17 @@ EXPERIMENTS = {
         "cells by average pooling or by strided convolutions?",
         {"average": _one("coordinate_graph"),
          "strided": _one("coordinate_graph", project="strided")},
-        THREE,
+        FIVE,
     ),
     "D3": Experiment(
         "how large may a cell be?",
         {f"d = {d}": _one("coordinate_graph", cell=d) for d in (2, 4, 8, 16)},
-        THREE,
+        (0, 1),
     ),
     "D6": Experiment(
         "does the coordinate branch need batch norm and ReLU?",
         {"none": _one("coordinate_graph"), "norm": _one("coordinate_graph", norm=True)},
-        THREE,
+        FIVE,
     ),
     "D7": Experiment(
         "does I - A help in feature space?",
@@ -166,7 +166,7 @@ EXPERIMENTS = {
             "batch norm, 1": _small_batch(1, "batch"),
             "group norm, 1": _small_batch(1, "group"),
         },
-        THREE,
+        (0,),
     ),
     "S5": Experiment(
         "average or Hadamard squeeze, and which reasoning?",
@@ -189,12 +189,12 @@ EXPERIMENTS = {
     ),
     "S9": Experiment(
         "how many nodes?",
-        {f"K = {k}": _sr(nodes=k) for k in (8, 1, 2, 32)},
+        {f"K = {k}": _sr(nodes=k) for k in (8, 1, 32)},
         THREE,
     ),
     "S10": Experiment(
         "how many channels may the squeeze drop?",
-        {f"P = C / {r}" if r > 1 else "P = C": _sr(reduction=r) for r in (2, 1, 4, 8)},
+        {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)},
         THREE,
     ),
     "S17": Experiment(
@@ -204,7 +204,7 @@ EXPERIMENTS = {
             "SR": _small_df("squeeze_reasoning", nodes=8),
             "none": _small_df(None),
         },
-        THREE,
+        (0, 1),
     ),
     "S20": Experiment(
         "SE or SR in a small classifier?",
