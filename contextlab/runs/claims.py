@@ -134,7 +134,7 @@ def _second_order() -> Claim:
         "Hadamard beats average pooling: none 76.3 over 75.3, connected 76.8 over 76.6, "
         "graph 79.9 over 79.1", parts,
         f"worst of {looks.HEAD_SEEDS} seeds where colours that meet are the only cue: "
-        + ", ".join(apart),
+        + "; ".join(apart),
     )  # fmt: skip
 
 
@@ -224,7 +224,13 @@ def _classification() -> Claim:
         return Claim("S20", source, sentence, "no runs", UNDECIDED)
     parts = [pair(found, "SR", "SE", effect, 0.3, metric="pixel_accuracy")]
     gate = difference(found, "SR", "none", "pixel_accuracy")
-    return judge("S20", source, sentence, parts, f"SR against no gate {gate}")
+    return judge(
+        "S20",
+        source,
+        sentence,
+        parts,
+        f"SR against no gate {gate}; the parameters are settled by S21",
+    )
 
 
 CLAIMS: dict[str, Callable[[], Claim]] = {

@@ -206,12 +206,12 @@ def which_cue() -> Claim:
 
     def shown(scores: dict[str, list[float]]) -> str:
         ends = {name: (f"{min(v):.0f}", f"{max(v):.0f}") for name, v in scores.items()}
-        return ", ".join(f"{n} {a}" if a == b else f"{n} {a} to {b}" for n, (a, b) in ends.items())
+        return "; ".join(f"{n} {a}" if a == b else f"{n} {a} to {b}" for n, (a, b) in ends.items())
 
     verdict = REPRODUCED if all(cells) else PARTLY if any(cells) else NOT
     return Claim(
         "X1", source, sentence,
-        f"colours that meet: {shown(met)}; matching (demand P): {shown(matched)}", verdict,
+        f"colours that meet: {shown(met)}. Matching (demand P): {shown(matched)}", verdict,
     )  # fmt: skip
 
 
