@@ -136,6 +136,7 @@ def growth_figure(
     *,
     xlabel: str = "number of layers",
     ylabel: str = "receptive field (pixels)",
+    title: str = "width by depth",
 ) -> tuple[Figure, dict[str, Fit]]:
     """How receptive fields grow with depth, on plain axes and on logarithmic ones.
 
@@ -144,6 +145,7 @@ def growth_figure(
         widths: name to the width at each depth: "theoretical" and "effective", say.
         xlabel: what is on the horizontal axis.
         ylabel: what is on the vertical one.
+        title: of the plain axes.
 
     Returns:
         the figure, and the fitted power law of each curve (:func:`~contextlab.costs.fit_exponent`).
@@ -162,7 +164,7 @@ def growth_figure(
     log.xaxis.set_minor_locator(NullLocator())
     log_ticks(log.yaxis)
     log.set_title("the same on logarithmic axes: slopes are exponents")
-    plain.set_title("width by depth")
+    plain.set_title(title)
     plain.set_ylabel(ylabel)
     plain.set_ylim(bottom=0)
     for axes in (plain, log):

@@ -29,7 +29,7 @@ def paired_figure(
         rows: name to something with ``differences``, ``mean``, ``low`` and ``high``, such as
             ``runs.evidence.Paired``, or to a sequence of differences, drawn without an interval.
         xlabel: what is compared, with its unit.
-        band: shade differences of at most so many points: too small to matter.
+        band: shade differences of at most so many points, too small to matter; all of it is seen.
         published: name to the difference that a paper prints, drawn as a hollow diamond.
         headings: name to a bold line above that row, where a new group begins.
 
@@ -46,7 +46,7 @@ def paired_figure(
     axes.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if band is not None:
         axes.axvspan(-band, band, color=FAINT, alpha=0.55, linewidth=0, zorder=0)
-    y, reach = 0, [0.0]
+    y, reach = 0, [0.0] if band is None else [-1.25 * band, 1.25 * band]
     for name, row in rows.items():
         if name in headings:
             axes.annotate(
@@ -62,7 +62,8 @@ def paired_figure(
             style = {"color": colour, "linewidth": 3.2, "solid_capstyle": "butt", "zorder": 2}
             axes.plot([low, high], [y, y], alpha=1.0 if decided else 0.5, **style)
             reach += [low, high]
-        axes.plot(dots, y + 0.2 * np.ones(len(dots)), ".", color=INK, markersize=4, zorder=3)
+        if len(dots) > 1:  # one alone is its own mean
+            axes.plot(dots, y + 0.3 * np.ones(len(dots)), ".", color=INK, markersize=4, zorder=5)
         marker = {"color": colour, "markeredgecolor": "white", "markersize": 8, "zorder": 4}
         axes.plot(mean, y, "o", **marker)
         if name in published:
@@ -79,7 +80,7 @@ def paired_figure(
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    words = "dots: seeds; bar: 95 % interval, blue where it leaves out 0"
+    words = "small dots: seeds; large: mean; bar: 95 % interval, blue without 0"
     words += "; diamond: published" if published else ""
     axes.set_xlabel(f"{xlabel}\n{words}")
     return figure, numbers

@@ -21,11 +21,12 @@ from contextlab.modules.dual_gcn import CoordinateGraph
 
 from .affinity import _outline
 from .figures import new_figure, picture, png, styled
-from .palette import DIVERGING, INK, PAPER, WRONG, grey, pixels
+from .palette import DIVERGING, INK, WRONG, grey, pixels
 from .widgets import AffinityPicker, _majority
 
 Map = Tensor | np.ndarray
 Ask = Callable[[int, int], Tensor]
+_HERE = "#56B4E9"  # the frame of the cell that asks
 
 
 @torch.no_grad()
@@ -74,6 +75,7 @@ def cells_figure(
     *,
     shape: tuple[int, int],
     cue: Map | None = None,
+    own: Map | None = None,
 ) -> tuple[Figure, dict[int, dict]]:
     """Whom a cell hears, and with which sign, for several sizes of a cell.
 
@@ -83,6 +85,7 @@ def cells_figure(
         place: row and column of the map.
         shape: of the map.
         cue: bool ``H W``, drawn as an outline.
+        own: the part of the cue that the place belongs to, outlined in the colour of the cell.
 
     Returns:
         the figure, and d to "cells" (how many), "positive" (share of the edges' weight that is
@@ -91,8 +94,10 @@ def cells_figure(
     rgb, pale = pixels(image), 0.50 + 0.45 * grey(image)
     per_line = 2 if len(rows) in (1, 2, 4) else 3
     lines = -(-len(rows) // per_line)
-    figure = new_figure(lines * (9.0 / per_line * rgb.shape[0] / rgb.shape[1] + 0.32))
+    figure = new_figure(lines * (9.0 / per_line * rgb.shape[0] / rgb.shape[1] + 0.32) + 0.3)
     panels = figure.subplots(lines, per_line, squeeze=False).ravel()
+    words = "orange: heard with a positive weight; purple: with a negative one; blue: the cell"
+    figure.supxlabel(words + " and its cue" * (own is not None), fontsize=9.5)
     numbers = {}
     for axes, (d, row) in zip(panels, rows.items()):
         edges, side = _array(row), d * rgb.shape[0] // shape[0]
@@ -101,10 +106,15 @@ def cells_figure(
         picture(axes, _signed(pale, big), title)
         top, left = (p * rgb.shape[0] // shape[0] // side * side for p in place)
         _grid(axes, rgb.shape[:2], side)
-        for colour, width in ((INK, 4.0), ("#56B4E9", 2.2)):
+        for colour, width in ((INK, 4.0), (_HERE, 2.2)):
             box = Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec=colour, lw=width)
             axes.add_patch(box)
         _outline(axes, cue)
+        if own is not None:
+            padded = np.pad(_array(own), 1)
+            x, y = np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1
+            for colour, width in ((INK, 4.0), (_HERE, 2.2)):
+                axes.contour(x, y, padded, levels=[0.5], colors=colour, linewidths=width)
         weight = np.abs(edges)
         numbers[d] = {
             "cells": edges.size,
@@ -269,7 +279,7 @@ def two_graphs_figure(
     lines = [(own[::-1], end[::-1]) for end in ends]
     left.add_collection(LineCollection(lines, colors=colours, linewidths=0.3 + 3.2 * s))
     left.scatter(ends[:, 1], ends[:, 0], s=4 + 34 * s, c=colours, zorder=3, linewidths=0)
-    left.plot(*own[::-1], "s", ms=11, mfc="#56B4E9", mec=INK, mew=1.6, zorder=4)
+    left.plot(*own[::-1], "s", ms=11, mfc=_HERE, mec=INK, mew=1.6, zorder=4)
 
     right = figure.add_axes((0.495, 0.02, 0.5, 0.9))
     right.set(xlim=(0, 5), ylim=(0, 2.58))
@@ -297,8 +307,7 @@ def two_graphs_figure(
     handles = [
         Line2D([], [], color=_tone(v)[:3], lw=3, label=t) for v, t in ((1, "add"), (-1, "subtract"))
     ]
-    right.legend(handles=handles, loc="center", ncols=1, framealpha=0.9, frameon=True,
-                 edgecolor="none", facecolor=PAPER)  # fmt: skip
+    right.legend(handles=handles, loc="lower right", ncols=1, frameon=False)
     return figure, {"cells": edges.size, "concepts": len(maps) * (len(maps) - 1) // 2}
 
 

@@ -25,7 +25,14 @@ def test_a_single_pair_has_no_interval_and_the_published_figure_lies_inside():
     assert numbers["one"] == (2.0, -math.inf, math.inf)
     low, high = figure.axes[0].get_xlim()
     assert low < 0 and high > 9
+    assert not [line for line in figure.axes[0].lines if line.get_markersize() == 4]
     assert "published" in figure.axes[0].get_xlabel()
+
+
+def test_the_whole_band_is_seen():
+    figure, _ = views.paired_figure({"one": [0.1, 0.2]}, band=1.0)
+    low, high = figure.axes[0].get_xlim()
+    assert low < -1 and high > 1
 
 
 def test_a_row_without_a_difference_is_refused():

@@ -48,6 +48,9 @@ def test_cells_figure_counts_signs_and_the_cue():
     want = {"cells": 32, "positive": 0.75, "on_cue": 0.75, "cue_area": 1 / 32}
     assert numbers[2] == pytest.approx(want)
     assert len(figure.axes[0].patches) == 2, "the own cell is framed"
+    before = len(figure.axes[0].collections)
+    figure, _ = views.cells_figure(IMAGE, {2: edges}, (5, 5), shape=SHAPE, cue=cue, own=cue)
+    assert len(figure.axes[0].collections) == before + 2 and "its cue" in figure.get_supxlabel()
 
 
 def test_cut_cells_cover_the_rest_of_the_image():
