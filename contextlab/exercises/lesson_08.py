@@ -347,12 +347,12 @@ EXERCISES = [
         title="the whole block as one matrix",
         prompt="""
         Once the gate $g'$ of an image is known, what happens to a pixel is linear:
-        $y_i = x_i + W_R\\big(g' \\odot \\theta x_i\\big) = M x_i$. Write $M$ for every image of a
+        $y_i = x_i + W_R\\big(g' \\odot \\theta x_i\\big) = B x_i$. Write $B$ for every image of a
         batch: `theta` is `p c`, `gate` is `b p`, `out` ($W_R$) is `c p`; return `b c c`.
         """,
         stub="""
         def one_matrix(theta, gate, out):
-            # M, one matrix an image: no pixel appears here
+            # B, one matrix an image: no pixel appears here
             return ...
         """,
         solution=ONE_MATRIX,
@@ -427,11 +427,11 @@ EXERCISES = [
         A block was trained with the **sum**, on maps of `pixels` pixels. Turn it into a block with
         the **mean** (`block.pool = "mean"`) that gives the same output on such maps, whatever norms
         the reasoning holds, and the same gate for the same content on any larger map. Change one
-        weight tensor. Return the block.
+        weight tensor ($\\phi$ or $\\gamma$, both will do). Return the block.
         """,
         stub="""
         def mean_from_sum(block, pixels):
-            # block.theta, .phi, .gamma, .out are 1x1 convolutions, block.pool a word
+            # block.theta, .phi, .gamma, .out are 1x1 convolutions without biases
             return ...
         """,
         solution=MEAN_FROM_SUM,
@@ -490,14 +490,14 @@ QUIZ = [
         ),
         1,
         "The matrix is the Kronecker product of I - A and W transposed. So a gain of the graph "
-        "over the full layer comes from how it trains, not from what it can say.",
+        "over the full layer comes from how it trains or generalises, not from what it can say.",
     ),
     Question(
         "A network with a summed Hadamard squeeze was trained on crops. What happens on an image "
         "twice as wide with the same content?",
         (
             "nothing",
-            "the squeezed vector doubles, and the gates with it",
+            "the squeezed vector doubles, and the gates change",
             "the network refuses the image",
         ),
         1,
@@ -512,7 +512,7 @@ QUIZ = [
             "only with Hadamard pooling",
         ),
         1,
-        "y = M x with one M for the whole image. It can tell images apart, but not equal pixels "
+        "y = B x with one B for the whole image. It can tell images apart, but not equal pixels "
         "within one.",
     ),
     Question(

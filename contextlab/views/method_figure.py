@@ -80,7 +80,7 @@ def _nodes_of(node: str) -> np.ndarray:
     if "pixel" in node:
         return _PIXELS
     if "channel" in node:
-        return np.stack([np.full(5, 2.5), -np.linspace(-0.4, 3.4, 5)], 1)
+        return np.stack([np.full(5, 2.5), -np.linspace(-0.7, 3.1, 5)], 1)
     if "bin" in node:
         return np.array([[c, -r] for r in (0, 1.5, 3) for c in (1, 2.5, 4)])
     angle = np.pi / 2 + 2 * np.pi * np.arange(5) / 5
@@ -142,8 +142,12 @@ def _reason(axes: Axes, corner: tuple[float, float], nodes: np.ndarray, how: str
         return
     else:
         pairs = [(i, j) for i in range(len(spots)) for j in range(i)]
+    column = np.ptp(spots[:, 0]) == 0  # lines between nodes in a column would lie on each other
     for i, j in pairs:
-        axes.plot(*spots[[i, j]].T, color=STEP_COLOURS["reason"], linewidth=1.0, zorder=1)
+        bow = 0.0 if not column or i - j == 1 else 0.5 * (-1) ** j
+        style = {"arrowstyle": "-", "color": STEP_COLOURS["reason"], "linewidth": 1.0}
+        bend = {"connectionstyle": f"arc3,rad={bow}", "shrinkA": 0, "shrinkB": 0}
+        axes.add_patch(FancyArrowPatch(*spots[[i, j]], zorder=1, **style, **bend))
     _dots(axes, spots)
     if any(word in how for word in ("everyone", "row", "offsets")):
         _dots(axes, spots[[centre]], series(1))

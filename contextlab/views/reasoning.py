@@ -102,14 +102,17 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
         axes.add_patch(
             Rectangle((-0.5, node - 0.5), m, 1, fill=False, edgecolor=INK, linewidth=2.0)
         )
-        axes.set_yticks([node], [f"node {node}"] if not place else [""])
-        axes.tick_params(length=0)
+        axes.set_yticks(range(k), [str(i) for i in range(k)] if not place else [""] * k)
+        axes.tick_params(length=0, labelsize=8)
+        axes.set_ylabel("" if place else "node")
         axes.set_xlabel(f"{m} states")
     reach = max(np.abs(shown).max(), 1e-6)
     for i, each in enumerate(shown):
         axes = figure.add_subplot(grid[i // columns, 1 + i % columns])
         title = f"state {i}: g = {g[node, i]:+.2f}, g' = {answer[node, i]:.2f}"
         picture(axes, each, title, cmap=DIVERGING, vmin=-reach, vmax=reach)
+    words = f"orange adds, purple takes away; darkest: {reach:.1f} at one pixel"
+    figure.supxlabel(words, x=0.992, ha="right", fontsize=9)
     places = [np.unravel_index(np.abs(each).argmax(), each.shape) for each in speak[node]]
     return figure, {
         "squeezed": [float(v) for v in g[node]],
@@ -184,7 +187,7 @@ def reasoning_figure(image: Map, nodes: Map, answer: Map) -> tuple[Figure, dict]
     arrow = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.3, "clip_on": False}
     height, width = rgb.shape[:2]
     for y in np.linspace(0.14, 0.86, 5):
-        ends = ((width - 1, y * height), (-0.05, y * k))
+        ends = ((width - 1, y * height), (-0.05, k / 2))
         _arrow(figure, left, first, *ends, color=STEP_COLOURS["squeeze"], **arrow)
         ends = ((m + 0.05, k / 2), (0.06 * width, y * height))
         _arrow(figure, second, right, *ends, color=STEP_COLOURS["reconstruct"], **arrow)
@@ -241,6 +244,8 @@ def grouping_figure(
 def matrices_figure(matrices: Mapping[str, Map]) -> tuple[Figure, dict[str, int]]:
     """Square matrices side by side, purple below 0 and orange above, each on its own scale.
 
+    A colour grows with the root of a number's size, so that small numbers are seen beside large.
+
     Args:
         matrices: name to ``p p``.
 
@@ -248,10 +253,13 @@ def matrices_figure(matrices: Mapping[str, Map]) -> tuple[Figure, dict[str, int]
         the figure, and name to the number of entries that are not 0.
     """
     arrays = {name: _array(value) for name, value in matrices.items()}
-    figure = new_figure(9.0 / max(len(arrays), 3) + 0.2)
-    for axes, (name, value) in zip(np.atleast_1d(figure.subplots(1, len(arrays))), arrays.items()):
-        reach = np.abs(value).max()
-        picture(axes, value, name, cmap=DIVERGING, vmin=-reach, vmax=reach)
+    figure = new_figure(9.0 / max(len(arrays), 3) + 0.1)
+    panels = np.atleast_1d(figure.subplots(1, len(arrays)))
+    for axes, (name, value) in zip(panels, arrays.items()):
+        bent = np.sign(value) * np.sqrt(np.abs(value) / max(np.abs(value).max(), 1e-9))
+        picture(axes, bent, name, cmap=DIVERGING, vmin=-1, vmax=1)
+    bar = figure.colorbar(panels[-1].images[0], ax=panels.tolist(), shrink=0.9, pad=0.01)
+    bar.set_ticks([-1, 0, 1], labels=["−max", "0", "+max"])
     return figure, {name: int((np.abs(value) > 1e-9).sum()) for name, value in arrays.items()}
 
 

@@ -52,6 +52,8 @@ def test_a_node_is_drawn_with_its_states_and_the_loudest_pixel():
     assert numbers["loudest"] == [(2, 5), (0, 3)] and numbers["answer"] == [1.0, 1.0]
     assert numbers["squeezed"] == pytest.approx([7 / 24, -9 / 24])
     assert len(figure.axes) == 1 + 2 + 2
+    assert [t.get_text() for t in figure.axes[1].get_yticklabels()] == ["0", "1", "2"]
+    assert "9.0 at one pixel" in figure.get_supxlabel()
     with pytest.raises(ValueError, match="expected a node from 0 to 2, got 3"):
         views.node_figure(torch.rand(3, 16, 24), inside, 3)
 
@@ -90,3 +92,9 @@ def test_matrices_count_what_is_not_zero():
     figure, numbers = views.matrices_figure({"full": torch.ones(3, 3), "diagonal": torch.eye(4)})
     assert numbers == {"full": 9, "diagonal": 4}
     assert figure.axes[1].images[0].get_clim() == (-1, 1)
+
+
+def test_a_small_entry_is_seen_beside_a_large_one_and_keeps_its_sign():
+    figure, _ = views.matrices_figure({"both": torch.tensor([[4.0, -1.0], [0.0, 0.25]])})
+    assert figure.axes[0].images[0].get_array().tolist() == [[1.0, -0.5], [0.0, 0.25]]
+    assert len(figure.axes) == 2  # the matrix and its colour bar
