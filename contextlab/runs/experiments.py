@@ -166,7 +166,7 @@ EXPERIMENTS = {
             "batch norm, 1": _small_batch(1, "batch"),
             "group norm, 1": _small_batch(1, "group"),
         },
-        (0,),
+        THREE,
     ),
     "S5": Experiment(
         "average or Hadamard squeeze, and which reasoning?",
