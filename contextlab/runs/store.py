@@ -89,7 +89,8 @@ def write(run: Run, path: str | Path) -> None:
         "spot_check": run.spot_check,
         "weights": run.weights and {"file": run.weights.name, "sha256": _sha256(run.weights)},
     }
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(v)}" for key, v in entries.items())
+    values = {key: json.dumps(value, separators=(",", ":")) for key, value in entries.items()}
+    lines = ",\n".join(f'"{key}": {value}' for key, value in values.items())
     checkpoints.write_atomically(path, f"{{\n{lines}\n}}\n")
 
 
