@@ -117,10 +117,10 @@ def _check_concepts(concepts):
 
 CONCEPTS = """
 def concepts(theta, phi, A, W):
-    V = einsum(theta, phi, "b n i, b d i -> b n d") / theta.shape[-1]
-    V = V - einsum(A, V, "m n, b n d -> b m d")
-    Z = einsum(V, W, "b n d, d e -> b n e")
-    return einsum(Z, theta, "b n d, b n i -> b d i")
+    V = einsum(theta, phi, "b n i, b s i -> b n s") / theta.shape[-1]
+    V = V - einsum(A, V, "m n, b n s -> b m s")
+    Z = einsum(V, W, "b n s, s r -> b n r")
+    return einsum(Z, theta, "b n s, b n i -> b s i")
 """
 
 # --- cells -----------------------------------------------------------------------------------
@@ -356,19 +356,19 @@ EXERCISES = [
         lesson="07",
         title="gather, reason, hand back",
         prompt="""
-        Write the three lines. `theta` is `b n i` ($n$ concepts, pixels $i$), `phi` is `b d i`,
-        `A` is `n n`, `W` is `d d`. Gather $V$ as a **mean** over the pixels, let the concepts
-        reason, hand back with the same `theta`. Return `b d i`; no tensor of pixels by pixels.
+        Write the three equations. `theta` is `b n i` ($n$ concepts, pixels $i$), `phi` is `b s i`,
+        `A` is `n n`, `W` is `s s`. Gather $V$ as a **mean** over the pixels, let the concepts
+        reason, hand back with the same `theta`. Return `b s i`; no tensor of pixels by pixels.
         """,
         stub="""
         def concepts(theta, phi, A, W):
-            # V: b n d. Z = (I - A) V W: b n d. The answer of every pixel: b d i
+            # V: b n s. Z = (I - A) V W: b n s. The answer of every pixel: b s i
             return ...
         """,
         solution=CONCEPTS,
         check=_check_concepts,
         hint="""
-        Four `einsum`s. Name the axes: `m n` for `A`, so that `"m n, b n d -> b m d"` lets every
+        Four `einsum`s. Name the axes: `m n` for `A`, so that `"m n, b n s -> b m s"` lets every
         concept $m$ hear every concept $n$. $(I - A)V$ is $V - AV$.
         """,
         wrong=(
@@ -377,11 +377,11 @@ EXERCISES = [
                 CONCEPTS.replace("V = V - einsum", "V = V + einsum"), "loses what the others"
             ),
             WrongAnswer(CONCEPTS.replace("V = V - einsum", "V = einsum"), "forgets itself"),
-            WrongAnswer(CONCEPTS.replace('"m n, b n d', '"n m, b n d'), "A is transposed"),
-            WrongAnswer(CONCEPTS.replace('"b n d, d e', '"b n d, e d'), "W is transposed"),
+            WrongAnswer(CONCEPTS.replace('"m n, b n s', '"n m, b n s'), "A is transposed"),
+            WrongAnswer(CONCEPTS.replace('"b n s, s r', '"b n s, r s'), "W is transposed"),
             WrongAnswer(
-                CONCEPTS.replace('einsum(A, V, "m n, b n d -> b m d")',
-                                 'einsum(A, V, "e d, b n d -> b n e")'),
+                CONCEPTS.replace('einsum(A, V, "m n, b n s -> b m s")',
+                                 'einsum(A, V, "r s, b n s -> b n r")'),
                 "mixes the states|stopped with",
             ),
             WrongAnswer(
@@ -555,9 +555,10 @@ EXERCISES = [
         lesson="07",
         title="which pixels are hard",
         prompt="""
-        `p` holds the probability of the true class at every pixel. Return a mask of the pixels
-        with $p \\le t$, $t = \\max(\\text{threshold},\\, p_{(k)})$, where $p_{(k)}$ is the $k$-th
-        smallest and $k$ is `least`. Up to `least` pixels, all are kept.
+        `p` holds the probability of the true class, one number a pixel (flat). Return a mask, as
+        long, of the pixels with $p \\le t$, $t = \\max(\\text{threshold},\\, p_{(k)})$, where
+        $p_{(k)}$ is the $k$-th smallest and $k$ is `least`. If there are at most `least` pixels,
+        keep all.
         """,
         stub="""
         def hard_pixels(p, threshold, least):
@@ -585,8 +586,8 @@ EXERCISES = [
 
 QUIZ = [
     Question(
-        "Why does a node of the coordinate graph know where it is, and a node of the feature "
-        "graph not?",
+        "Why is a node of the coordinate graph tied to a place, and a node of the feature graph "
+        "not?",
         (
             "a cell owns fixed pixels; a concept gathers pixels from anywhere, by what they show",
             "the coordinate graph adds the row and column to its features",
@@ -605,7 +606,8 @@ QUIZ = [
             "both cost the same",
         ),
         1,
-        "$2n^2p$ against $2np^2$: they cross at $n = p$. Linear growth wins on large maps only.",
+        "$2n^2p$ against $2np^2$: they cross at $n = p$, here 256. Linear growth wins on large "
+        "maps only.",
     ),
     Question(
         "The official code takes a soft-max over the 256 x 256 channel matrix. Why can it still "
