@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contextlab import runs, training
+from contextlab import data, runs, training
 
 FOLDER = Path(__file__).parents[1] / runs.SHIPPED
 
@@ -28,8 +28,13 @@ def test_they_are_small():
 @pytest.mark.parametrize("config", runs.shipped(), ids=lambda config: config.name)
 def test_a_run_is_whole(config):
     run = read(config)
-    assert run.history.finished and run.metrics.images == config.images
-    assert 0.5 < run.metrics.miou < 1 and run.history.loss[-1] < run.history.loss[0] / 4
+    images = data.camvid.COUNTS["test"] if config.data == "camvid" else config.images
+    assert run.history.finished and run.metrics.images == images
+    loss = run.history.loss
+    assert sum(loss[-10:]) / 10 < loss[0] / 4  # a batch more or less does not matter
+    # a whole image has one answer, which may always be right; thin parts of a scene never are
+    least, most = {"camvid": (0.4, 0.6), "vehicles": (0.7, 1.0)}.get(config.data, (0.5, 0.99))
+    assert least < run.metrics.miou <= most
     assert (run.weights is not None) == runs.keeps_weights(config)
 
 
