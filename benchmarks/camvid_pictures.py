@@ -114,10 +114,10 @@ def _told_best(streets: Streets, maps: Tensor, few: Sequence[int]) -> Figure:
 
 
 def predictions(streets: Streets, frame: int = 180) -> Figure:
-    """What three heads say about one frame, and where they err."""
+    """What the heads say about one frame, and where they err."""
     image, labels = streets.frames[frame]
     said = {}
-    for label in ("FCN", "non-local", "DGCNet"):
+    for label in runs.experiments.configs("CamVid"):
         with torch.no_grad():
             said[label] = streets.head(label)(streets.backbone()(image[None]))[0].argmax(0)
     names, palette = streets.frames.classes, streets.frames.palette

@@ -77,8 +77,9 @@ def scene(
         share = wrong.sum() / max(valid.sum(), 1)
         numbers["accuracy"][name] = float(1 - share)
         if errors:
-            # a long name, which stands above the prediction already, would not fit
-            of = "" if name == "prediction" or len(name) > 12 else f" of {name}"
+            # a name, which stands above the prediction already, must fit beside its neighbours
+            fits = name != "prediction" and len(name) <= 12 and len(predictions) < 4
+            of = f" of {name}" if fits else ""
             answers[-1].append((f"errors{of}: {share:.1%}", _errors(image, wrong, valid)))
     seen = [m for name, m in maps.items() if name != "demand"]
     present = np.unique(np.concatenate([m.ravel() for m in seen])) if seen else np.empty(0, int)

@@ -54,9 +54,12 @@ def test_several_predictions_stand_above_their_errors(street, readable):
     sky = (street["labels"] == 0).float().mean().item()
     assert numbers["accuracy"] == {"FCN": 1.0, "non-local": pytest.approx(sky)}
     readable(figure)
-    guesses |= {"a third one": street["labels"], "one with a longer name": street["labels"]}
+    guesses["one with a longer name"] = street["labels"]
     figure, _ = views.scene(**street, prediction=guesses)
-    assert titles(figure)[-2:] == ["errors of a third one: 0.0%", "errors: 0.0%"]
+    assert titles(figure)[-2:] == [f"errors of non-local: {1 - sky:.1%}", "errors: 0.0%"]
+    readable(figure)
+    figure, _ = views.scene(**street, prediction=guesses | {"a fourth": street["labels"]})
+    assert titles(figure)[-2:] == ["errors: 0.0%", "errors: 0.0%"]
     readable(figure)
 
 
