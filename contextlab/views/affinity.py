@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .figures import new_figure, picture, styled
-from .palette import grey, pixels
+from .palette import floats, grey, pixels, stretch
 
 _GLOW = LinearSegmentedColormap.from_list("glow", ["#8c2d04", "#fd8d3c", "#fff3b0"])
 
@@ -73,7 +73,7 @@ def asked(weights: Tensor | np.ndarray, cue: np.ndarray | Tensor | None = None) 
         >>> asked(torch.full((4, 5), 0.05))["pixels"]
         20.0
     """
-    w = _array(weights)
+    w = floats(weights)
     w = w / w.sum()
     peak = np.unravel_index(w.argmax(), w.shape)
     entropy = -(w[w > 0] * np.log(w[w > 0])).sum()
@@ -83,7 +83,7 @@ def asked(weights: Tensor | np.ndarray, cue: np.ndarray | Tensor | None = None) 
         "pixels": round(float(np.exp(entropy)), 6),
     }
     if cue is not None:
-        small = _shrink(_array(cue), w.shape)
+        small = _shrink(floats(cue), w.shape)
         numbers |= {"on_cue": float((w * small).sum()), "cue_area": float(small.mean())}
     return numbers
 
@@ -112,7 +112,7 @@ def affinity_figure(
     Raises:
         ValueError: the query lies outside the map.
     """
-    maps = _array(weights)
+    maps = floats(weights)
     maps = maps[None] if maps.ndim == 2 else maps
     rows, columns = maps.shape[1:]
     if not (0 <= query[0] < rows and 0 <= query[1] < columns):
@@ -146,9 +146,7 @@ def glow(dim: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weights as light on a dimmed image ``h w`` in [0, 1]; the root lifts what is faint."""
     # without preference all pixels are half lit: full light is at least four times the mean
     strength = np.sqrt(weights / max(weights.max(), 4 * weights.mean(), 1e-12))
-    rows = np.arange(dim.shape[0]) * weights.shape[0] // dim.shape[0]
-    columns = np.arange(dim.shape[1]) * weights.shape[1] // dim.shape[1]
-    strength = strength[rows][:, columns][..., None]
+    strength = stretch(strength, dim.shape)[..., None]
     return (1 - strength) * dim[..., None] + strength * _GLOW(strength[..., 0])[..., :3]
 
 
@@ -158,17 +156,13 @@ def _mark(axes: Axes, query: tuple[int, int], scale: float) -> None:
     axes.plot(x, y, "o", ms=11, mfc="none", mec="#56B4E9", mew=2.2, path_effects=halo)
 
 
-def _outline(axes: Axes, cue: Tensor | np.ndarray | None) -> None:
-    if cue is not None and _array(cue).any():
-        padded = np.pad(_array(cue), 1)
+def _outline(axes: Axes, cue: Tensor | np.ndarray | None, *lines: tuple[str, float]) -> None:
+    """The border of a mask, in lines of (colour, width) one over the other."""
+    if cue is not None and floats(cue).any():
+        padded = np.pad(floats(cue), 1)
         x, y = np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1
-        for colour, width in (("black", 3.0), ("white", 1.4)):
+        for colour, width in lines or (("black", 3.0), ("white", 1.4)):
             axes.contour(x, y, padded, levels=[0.5], colors=colour, linewidths=width)
-
-
-def _array(values: Tensor | np.ndarray) -> np.ndarray:
-    values = values.detach().cpu().float().numpy() if isinstance(values, Tensor) else values
-    return np.asarray(values, float)
 
 
 def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

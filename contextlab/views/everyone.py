@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib import patheffects
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ def everyone_figure(
     start = (np.array(query) + 0.5) * scale - 0.5
     lines = [(start[::-1], end[::-1]) for end in ends]
     root = np.sqrt(strength[order])
-    colours = np.tile([*_rgb(series(0)), 0.0], (len(lines), 1))
+    colours = np.tile([*to_rgb(series(0)), 0.0], (len(lines), 1))
     colours[:, 3] = 0.10 + 0.75 * root**1.5
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.35 + 2.6 * root**2))
     axes.scatter(
@@ -136,9 +137,3 @@ def _order(demands: Sequence[str]):
 def _shrink(mask: Tensor, shape: tuple[int, int]) -> Tensor:
     """Share of every cell of a coarser map that the mask covers."""
     return F.adaptive_avg_pool2d(mask[None, None].double(), shape)[0, 0]
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(colour)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .figures import new_figure, picture, styled
-from .palette import DIVERGING, HEAT, INK, PAPER, QUIET, grey, pixels, series
+from .palette import DIVERGING, HEAT, INK, PAPER, QUIET, floats, grey, pixels, series
 
 
 @styled
@@ -41,7 +41,7 @@ def graph_figure(
     Raises:
         ValueError: a matrix that is not square, or not symmetric.
     """
-    a = _array(adjacency)
+    a = floats(adjacency)
     if a.ndim != 2 or a.shape[0] != a.shape[1] or not np.allclose(a, a.T, atol=1e-6):
         raise ValueError(f"expected a symmetric matrix n n, got {a.shape}")
     n = len(a)
@@ -95,7 +95,7 @@ def path_figure(
     Raises:
         ValueError: states of different length.
     """
-    rows = {name: _array(v).ravel() for name, v in states.items()}
+    rows = {name: floats(v).ravel() for name, v in states.items()}
     lengths = {len(v) for v in rows.values()}
     if len(lengths) != 1:
         raise ValueError(f"expected states of one length, got lengths {sorted(lengths)}")
@@ -261,7 +261,7 @@ def draw_signal(axes: Axes, state: np.ndarray, title: str) -> None:
 
 
 def _nodes(axes: Axes, spots: np.ndarray, names: Sequence[str], values) -> None:
-    values = None if values is None else _array(values).ravel()
+    values = None if values is None else floats(values).ravel()
     norm, cmap = _norm(values) if values is not None else (None, None)
     for i, (x, y) in enumerate(spots):
         colour = series(4) if values is None else cmap(norm(values[i]))
@@ -297,7 +297,7 @@ def _matrix(axes: Axes, a: np.ndarray, names: Sequence[str]) -> None:
 
 def _positions(positions: np.ndarray | str, n: int) -> np.ndarray:
     if not isinstance(positions, str):
-        return _array(positions)
+        return floats(positions)
     if positions == "path":
         return np.stack([np.arange(n), np.zeros(n)], 1)
     if positions == "circle":
@@ -319,8 +319,3 @@ def _on(colour) -> str:
     """Black or white, whichever can be read on a colour."""
     red, green, blue = colour[:3]
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.52 else "#ffffff"
-
-
-def _array(values) -> np.ndarray:
-    values = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-    return np.asarray(values, float)

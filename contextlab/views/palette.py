@@ -72,6 +72,24 @@ def grey(image: Tensor | np.ndarray) -> np.ndarray:
     return pixels(image) @ np.array([0.299, 0.587, 0.114])
 
 
+def floats(values: Tensor | np.ndarray) -> np.ndarray:
+    """Numbers as an array of float64, of the same shape."""
+    return np.asarray(
+        values.detach().cpu().double() if isinstance(values, Tensor) else values, float
+    )
+
+
+def stretch(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A small map ``h' w'`` drawn out to ``h w``: every pixel has the value of its place.
+
+    Example:
+        >>> stretch(np.array([[1, 2]]), (2, 4)).tolist()
+        [[1, 1, 2, 2], [1, 1, 2, 2]]
+    """
+    rows, columns = (np.arange(to) * side // to for to, side in zip(size, values.shape))
+    return values[rows][:, columns]
+
+
 def whole(labels: Tensor | np.ndarray) -> np.ndarray:
     """A map of whole numbers as an array ``h w``."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from contextlab.modules import SqueezeReasoning
 
 from .figures import new_figure, picture, styled
-from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, pixels, series
+from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, floats, pixels, series
 from .widgets import Explorer
 
 Map = Tensor | np.ndarray
@@ -81,7 +81,7 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
     Raises:
         ValueError: no such node.
     """
-    speak, g, answer = (_array(inside[name]) for name in ("speak", "nodes", "answer"))
+    speak, g, answer = (floats(inside[name]) for name in ("speak", "nodes", "answer"))
     k, m = g.shape
     if not 0 <= node < k:
         raise ValueError(f"expected a node from 0 to {k - 1}, got {node}")
@@ -164,7 +164,7 @@ def reasoning_figure(image: Map, nodes: Map, answer: Map) -> tuple[Figure, dict]
     Returns:
         the figure, and "nodes" and "states".
     """
-    rgb, g, back = pixels(image), _array(nodes), _array(answer)
+    rgb, g, back = pixels(image), floats(nodes), floats(answer)
     k, m = g.shape
     figure = new_figure(2.05)
     left, first, graph, second, right = figure.subplots(
@@ -252,7 +252,7 @@ def matrices_figure(matrices: Mapping[str, Map]) -> tuple[Figure, dict[str, int]
     Returns:
         the figure, and name to the number of entries that are not 0.
     """
-    arrays = {name: _array(value) for name, value in matrices.items()}
+    arrays = {name: floats(value) for name, value in matrices.items()}
     figure = new_figure(9.0 / max(len(arrays), 3) + 0.1)
     panels = np.atleast_1d(figure.subplots(1, len(arrays)))
     for axes, (name, value) in zip(panels, arrays.items()):
@@ -285,7 +285,3 @@ def _cells(axes: Axes, values: np.ndarray) -> None:
 
 def _arrow(figure: Figure, a: Axes, b: Axes, start, end, **style) -> None:
     figure.add_artist(ConnectionPatch(start, end, "data", "data", axesA=a, axesB=b, **style))
-
-
-def _array(value: Map) -> np.ndarray:
-    return value.detach().cpu().double().numpy() if isinstance(value, Tensor) else np.asarray(value)

@@ -15,7 +15,7 @@ from contextlab.modules import CBAM, GlobalContext, SqueezeExcite
 
 from .affinity import glow
 from .figures import new_figure, picture, styled
-from .palette import HEAT, INK, QUIET, STEP_COLOURS, grey, pixels
+from .palette import HEAT, INK, QUIET, STEP_COLOURS, floats, grey, pixels
 from .widgets import Explorer
 
 Map = Tensor | np.ndarray
@@ -71,7 +71,7 @@ def squeeze_figure(image: Map, seen: Mapping[str, Map]) -> tuple[Figure, dict]:
     Raises:
         ValueError: nothing to draw, or neither a map nor a vector.
     """
-    values = {name: _array(v) for name, v in seen.items()}
+    values = {name: floats(v) for name, v in seen.items()}
     if not values or any(v.ndim not in (1, 2) for v in values.values()):
         found = [v.shape for v in values.values()]
         raise ValueError(f"expected maps h w or vectors c, got {found}")
@@ -118,7 +118,7 @@ def gates_figure(groups: Mapping[str, Sequence[Map]], *, title: str = "") -> tup
     """
     if len(groups) != 2:
         raise ValueError(f"expected two groups, got {len(groups)}")
-    stacked = {name: np.stack([_array(g) for g in gates]) for name, gates in groups.items()}
+    stacked = {name: np.stack([floats(g) for g in gates]) for name, gates in groups.items()}
     (first, one), (second, other) = stacked.items()
     gap = one.mean(0) - other.mean(0)
     order = np.argsort(gap)
@@ -157,7 +157,7 @@ def one_vector_figure(image: Map, vector: Map) -> tuple[Figure, dict]:
     Returns:
         the figure, and "channels".
     """
-    rgb, value = pixels(image), _array(vector)
+    rgb, value = pixels(image), floats(vector)
     figure = new_figure(2.15, width=9.0)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": (10, 2.2, 10)})
     picture(left, rgb, "every pixel goes in")
@@ -217,7 +217,3 @@ def squeeze_explorer(
         "network": ipywidgets.ToggleButtons(options=list(networks), description="slot"),
     }
     return Explorer(draw, controls, "A street, and what the slot of a trained network makes of it.")
-
-
-def _array(value: Map) -> np.ndarray:
-    return value.detach().cpu().double().numpy() if isinstance(value, Tensor) else np.asarray(value)

@@ -12,6 +12,7 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -21,7 +22,7 @@ from contextlab.modules.dual_gcn import CoordinateGraph
 
 from .affinity import _outline
 from .figures import new_figure, picture, png, styled
-from .palette import DIVERGING, INK, WRONG, grey, pixels
+from .palette import DIVERGING, INK, WRONG, floats, grey, pixels, stretch
 from .widgets import AffinityPicker, _majority
 
 Map = Tensor | np.ndarray
@@ -98,32 +99,28 @@ def cells_figure(
     panels = figure.subplots(lines, per_line, squeeze=False).ravel()
     words = "orange: heard with a positive weight; purple: with a negative one; blue: the cell"
     figure.supxlabel(words + " and its cue" * (own is not None), fontsize=9.5)
-    numbers = {}
+    numbers, frame = {}, ((INK, 4.0), (_HERE, 2.2))
     for axes, (d, row) in zip(panels, rows.items()):
-        edges, side = _array(row), d * rgb.shape[0] // shape[0]
+        edges, side = floats(row), d * rgb.shape[0] // shape[0]
         big = _spread(edges, rgb.shape[:2], side)
         title = f"d = {d}: {edges.shape[0]} x {edges.shape[1]} cells"
         picture(axes, _signed(pale, big), title)
         top, left = (p * rgb.shape[0] // shape[0] // side * side for p in place)
         _grid(axes, rgb.shape[:2], side)
-        for colour, width in ((INK, 4.0), (_HERE, 2.2)):
+        for colour, width in frame:
             box = Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec=colour, lw=width)
             axes.add_patch(box)
         _outline(axes, cue)
-        if own is not None:
-            padded = np.pad(_array(own), 1)
-            x, y = np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1
-            for colour, width in ((INK, 4.0), (_HERE, 2.2)):
-                axes.contour(x, y, padded, levels=[0.5], colors=colour, linewidths=width)
+        _outline(axes, own, *frame)
         weight = np.abs(edges)
         numbers[d] = {
             "cells": edges.size,
             "positive": float(edges.clip(0).sum() / max(weight.sum(), 1e-12)),
         }
         if cue is not None:
-            on = np.abs(big) * _array(cue)
+            on = np.abs(big) * floats(cue)
             numbers[d]["on_cue"] = float(on.sum() / max(np.abs(big).sum(), 1e-12))
-            numbers[d]["cue_area"] = float(_array(cue).mean())
+            numbers[d]["cue_area"] = float(floats(cue).mean())
     for axes in panels[len(rows) :]:
         axes.axis("off")
     return figure, numbers
@@ -173,7 +170,7 @@ def heard(
     if labels is None or classes is None:
         return text + "."
     # cut cells are rare on the course's maps, and a word about classes may be rough there
-    small, edges = _majority(labels, tuple(edges.shape)), _array(edges)
+    small, edges = _majority(labels, tuple(edges.shape)), floats(edges)
     total = np.abs(edges).sum()
     sums = {n: (float(edges[small == i].sum()) / total) for i, n in enumerate(classes)}
     ranked = sorted(sums.items(), key=lambda item: -abs(item[1]))[:3]
@@ -230,8 +227,8 @@ def node_maps_figure(
     picture(panels[0], rgb, "the image")
     numbers = {}
     for axes, (name, weights) in zip(panels[1:], maps.items()):
-        array = _array(weights)
-        big = _stretch(array, rgb.shape[:2])
+        array = floats(weights)
+        big = stretch(array, rgb.shape[:2])
         picture(axes, _signed(pale, big), name)
         numbers[name] = float(array.clip(0).sum() / max(np.abs(array).sum(), 1e-12))
     for axes in panels[len(maps) + 1 :]:
@@ -262,7 +259,7 @@ def two_graphs_figure(
         the figure, and how many lines each graph has.
     """
     rgb, pale = pixels(image), 0.50 + 0.45 * grey(image)
-    edges, adjacency = _array(edges), _array(adjacency)
+    edges, adjacency = floats(edges), floats(adjacency)
     height, width = rgb.shape[:2]
     side = height // edges.shape[0]
     figure = new_figure(2.75)
@@ -297,7 +294,7 @@ def two_graphs_figure(
             line = {"color": colour[:3], "linewidth": 0.6 + 3.6 * abs(weight), "zorder": 1}
             right.plot(*spots[[i, j]].T, alpha=0.25 + 0.7 * abs(weight), **line)
     for (x, y), weights in zip(spots, maps):
-        shown = _signed(pale, _stretch(_array(weights), (height, width)))
+        shown = _signed(pale, stretch(floats(weights), (height, width)))
         w, h = 1.18, 0.59
         extent = (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
         right.imshow(shown, extent=extent, aspect="auto", zorder=2)
@@ -333,14 +330,14 @@ def hard_pixels_figure(
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     picture(axes[0], rgb, "the image")
     shown = picture(
-        axes[1], _array(probability), "probability of the true class", cmap="cividis", vmin=0,
+        axes[1], floats(probability), "probability of the true class", cmap="cividis", vmin=0,
         vmax=1,
     )  # fmt: skip
     figure.colorbar(shown, ax=axes[1], fraction=0.03, pad=0.02)
     numbers = {}
-    colour = np.array(_rgb(WRONG))
+    colour = np.array(to_rgb(WRONG))
     for one, (name, mask) in zip(axes[2:], kept.items()):
-        mask = _array(mask) > 0.5
+        mask = floats(mask) > 0.5
         numbers[name] = float(mask.mean())
         ground = np.where(mask[..., None], colour, pale[..., None])
         picture(one, ground, f"{name}: {numbers[name]:.1%} kept")
@@ -372,19 +369,3 @@ def _spread(edges: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
     """Every cell's value over its ``side`` x ``side`` pixels; the last cells may be cut."""
     rows, columns = (np.minimum(np.arange(s) // side, n - 1) for s, n in zip(size, edges.shape))
     return edges[rows][:, columns]
-
-
-def _stretch(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (np.arange(s) * n // s for s, n in zip(size, values.shape))
-    return values[rows][:, columns]
-
-
-def _array(values: Map) -> np.ndarray:
-    values = values.detach().cpu().float().numpy() if isinstance(values, Tensor) else values
-    return np.asarray(values, float)
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(colour)
