@@ -6,9 +6,7 @@ half precision, beside them; the runs that the lessons show come with the reposi
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -23,11 +21,12 @@ from contextlab.runs.build import build_data, build_network
 from contextlab.runs.config import KNOBS, Config, camvid, streets
 from contextlab.runs.frozen import FrozenHead, StoredMaps
 from contextlab.runs.lists import keeps_weights, shipped
-from contextlab.runs.store import Run, read, write
+from contextlab.runs.store import SHIPPED, Run, find, read, shipped_folder, write
 from contextlab.training import checkpoints
 
 __all__ = [
     "KNOBS",
+    "SHIPPED",
     "Config",
     "FrozenHead",
     "Run",
@@ -36,6 +35,7 @@ __all__ = [
     "build_network",
     "camvid",
     "experiments",
+    "find",
     "keeps_weights",
     "load_or_train",
     "machine",
@@ -47,7 +47,6 @@ __all__ = [
     "write",
 ]
 
-SHIPPED = Path("lessons") / "runs"
 SPOT = 32  # images of the spot check
 
 
@@ -67,10 +66,8 @@ def load_or_train(config: Config, *, retrain: bool = False, progress: bool | Non
     Raises:
         ValueError: a stored run is not of the configuration that its name says, or is damaged.
     """
-    if not retrain:
-        for place, source in _places():
-            if (path := place / f"{config.name}.json").is_file():
-                return read(path, config, source=source)
+    if not retrain and (run := find(config)) is not None:
+        return run
     return train(config, home() / "runs" / f"{config.name}.json", progress=progress)
 
 
@@ -164,20 +161,6 @@ def _spot(metrics: training.Metrics) -> dict:
         "miou": metrics.miou,
         "pixel_accuracy": metrics.pixel_accuracy,
     }
-
-
-def shipped_folder() -> Path | None:
-    """Where the shipped runs lie: ``$CONTEXTLAB_RUNS``, or ``lessons/runs`` here or further up."""
-    if chosen := os.environ.get("CONTEXTLAB_RUNS"):
-        return Path(chosen)
-    here = Path.cwd()
-    return next((p / SHIPPED for p in (here, *here.parents) if (p / SHIPPED).is_dir()), None)
-
-
-def _places() -> Iterator[tuple[Path, str]]:
-    yield home() / "runs", "own"
-    if (folder := shipped_folder()) is not None:
-        yield folder, "shipped"
 
 
 def machine(device: torch.device) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from contextlab.costs import Claim, Table
-from contextlab.costs.claims import UNDECIDED
 from contextlab.networks.realtime import realtime
 from contextlab.runs import looks
 from contextlab.runs.config import streets
@@ -211,8 +210,6 @@ def _real_time() -> Claim:
         for name, module in (("SR", "squeeze_reasoning"), ("PPM", "pyramid_pooling"))
     }
     words = f"with DF2 SR has {(more['SR'] - more['PPM']) / 1e6:+.2f} M parameters over PPM"
-    if not found:
-        return Claim("S17", source, sentence, f"no runs; {words}", UNDECIDED)
     words += f"; on streets SR against no context {difference(found, 'SR', 'none')}"
     return judge("S17", source, sentence, [pair(found, "SR", "PPM", effect, 2.7)], words)
 
@@ -220,8 +217,6 @@ def _real_time() -> Claim:
 def _classification() -> Claim:
     source, sentence = "SRNet, Table X", "SR 78.1 over SE 77.8, with 2.45 M fewer parameters"
     found = conditions("S20")
-    if not found:
-        return Claim("S20", source, sentence, "no runs", UNDECIDED)
     parts = [pair(found, "SR", "SE", effect, 0.3, metric="pixel_accuracy")]
     gate = difference(found, "SR", "none", "pixel_accuracy")
     return judge(

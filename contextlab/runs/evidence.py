@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from contextlab.costs import Table
+from contextlab.runs import experiments
 from contextlab.runs.config import Config
-from contextlab.runs.store import Run, read
+from contextlab.runs.store import Run, find
 
 LEVEL, POWER = 0.95, 0.80
 
@@ -223,8 +224,6 @@ def difference(found: dict[str, list[Config]], a: str, b: str, metric: str = "mi
 
 def conditions(experiment: str) -> dict[str, list[Config]]:
     """The configurations of an experiment: label to one configuration a seed."""
-    from contextlab.runs import experiments
-
     return experiments.configs(experiment)
 
 
@@ -293,13 +292,3 @@ def columns(d: Paired) -> dict[str, str | int]:
             "detectable": f"{d.detectable:.1f}",
         }
     return shown
-
-
-def find(config: Config) -> Run | None:
-    """The finished run of a configuration if there is one; nothing is trained."""
-    from contextlab import runs
-
-    for place, source in runs._places():
-        if (path := place / f"{config.name}.json").is_file():
-            return read(path, config, source=source)
-    return None

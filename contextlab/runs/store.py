@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from contextlab import training
+from contextlab.home import home
 from contextlab.runs.build import build_network
 from contextlab.runs.config import Config
 from contextlab.runs.frozen import SIZES, FrozenHead
 from contextlab.training import checkpoints
+
+SHIPPED = Path("lessons") / "runs"
 
 
 @dataclass
@@ -144,6 +149,34 @@ def read(path: str | Path, config: Config | None = None, *, source: str = "own")
         spot_check=found["spot_check"],
         weights=weights,
     )
+
+
+def find(config: Config) -> Run | None:
+    """The finished run of a configuration if there is one; nothing is trained.
+
+    Own runs come first, then those shipped with the lessons.
+
+    Raises:
+        ValueError: the stored run is not of the configuration that its name says, or is damaged.
+    """
+    for place, source in _places():
+        if (path := place / f"{config.name}.json").is_file():
+            return read(path, config, source=source)
+    return None
+
+
+def shipped_folder() -> Path | None:
+    """Where the shipped runs lie: ``$CONTEXTLAB_RUNS``, or ``lessons/runs`` here or further up."""
+    if chosen := os.environ.get("CONTEXTLAB_RUNS"):
+        return Path(chosen)
+    here = Path.cwd()
+    return next((p / SHIPPED for p in (here, *here.parents) if (p / SHIPPED).is_dir()), None)
+
+
+def _places() -> Iterator[tuple[Path, str]]:
+    yield home() / "runs", "own"
+    if (folder := shipped_folder()) is not None:
+        yield folder, "shipped"
 
 
 def _sha256(path: Path) -> str:
