@@ -1,5 +1,7 @@
 """What every network here begins and ends with: normalised images in, answers resized to them."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -87,6 +89,27 @@ class HeadNetwork(Network):
         *_, finer, last = [None, *self.maps(x)]
         asked = self.training and self.auxiliary is not None
         return self.answer(x, self.head(last), self.auxiliary(finer) if asked else None)
+
+
+def number(classes: int | Sequence[str]) -> int:
+    """How many classes, given as a number or by their names."""
+    return classes if isinstance(classes, int) else len(classes)
+
+
+def settle(
+    forms: Mapping[str, Mapping], form: str, channels: int, classes: int, width: int | None
+) -> tuple[Mapping, int]:
+    """The options of a head's form, and its width: a quarter of the channels unless given.
+
+    Raises:
+        ValueError: no such form, no class, or no width.
+    """
+    if form not in forms:
+        raise ValueError(f"expected a form of {', '.join(forms)}, got {form!r}")
+    width = channels // 4 if width is None else width
+    if width < 1 or classes < 1:
+        raise ValueError(f"expected width and classes >= 1, got {width} and {classes}")
+    return forms[form], width
 
 
 def classifier(channels: int, classes: int, dropout: float) -> nn.Sequential:

@@ -21,7 +21,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.modules import LearnedGraphConv
 from contextlab.modules import context as build_context
 
-from ._shared import Network
+from ._shared import Network, number
 
 __all__ = ["Classifier", "NodeGate", "classifier"]
 
@@ -144,5 +144,4 @@ def classifier(
         options["gate"] = partial(made, **(context_options or {}))
     elif context_options:
         raise ValueError(f"expected a context for context_options, got None and {context_options}")
-    count = classes if isinstance(classes, int) else len(classes)
-    return Classifier(build_backbone(backbone, **options), count, dropout=dropout)
+    return Classifier(build_backbone(backbone, **options), number(classes), dropout=dropout)

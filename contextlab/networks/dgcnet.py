@@ -19,7 +19,7 @@ from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context
 from contextlab.modules.dual_gcn import OFFICIAL, REPRODUCTION
 
-from ._shared import HeadNetwork, auxiliary_head, classifier
+from ._shared import HeadNetwork, auxiliary_head, classifier, number, settle
 
 __all__ = ["DGCNetHead", "dgcnet", "dgcnet_report"]
 
@@ -65,13 +65,9 @@ class DGCNetHead(nn.Module):
         **options,
     ) -> None:
         super().__init__()
-        if form not in FORMS:
-            raise ValueError(f"expected a form of {', '.join(FORMS)}, got {form!r}")
-        width = channels // 4 if width is None else width
-        if width < 1 or classes < 1:
-            raise ValueError(f"expected width and classes >= 1, got {width} and {classes}")
+        usual, width = settle(FORMS, form, channels, classes, width)
         self.reduce = conv_bn_relu(channels, width, 3)
-        self.context = context("dual_graph", width, **{**FORMS[form], **options})
+        self.context = context("dual_graph", width, **{**usual, **options})
         self.fuse = conv_bn_relu(width, width, 3)
         self.join = conv_bn_relu(channels + width, width, 3)
         self.classifier = classifier(width, classes, dropout)
@@ -130,7 +126,7 @@ def dgcnet(
         Its max-pool rounds up and its resizing aligns the corners; ours do not. The maps of images
         with sides of 8 k + 1 pixels have the same sizes in both.
     """
-    classes = classes if isinstance(classes, int) else len(classes)
+    classes = number(classes)
     net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem, multi_grid=multi_grid)
     head = DGCNetHead(net.channels[-1], classes, form=form, dropout=dropout, **options)
     extra = None
@@ -163,7 +159,7 @@ def dgcnet_report(
         >>> [type(block).__name__ for block in model.backbone.layer4]
         ['Bottleneck', 'Bottleneck', 'DualGraph', 'Bottleneck']
     """
-    classes = classes if isinstance(classes, int) else len(classes)
+    classes = number(classes)
     net = DilatedResNet("resnet50", weights=weights, convention="encoding")
     channels = net.channels[-1]
     net.layer4.insert(2, context("dual_graph", channels, **REPRODUCTION))

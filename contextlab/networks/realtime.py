@@ -29,7 +29,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, classifier, resize
+from ._shared import Network, classifier, number, resize
 
 __all__ = ["DFSeg", "realtime"]
 
@@ -141,7 +141,7 @@ def realtime(
     """
     return DFSeg(
         build_backbone(backbone, **(backbone_options or {})),
-        classes if isinstance(classes, int) else len(classes),
+        number(classes),
         context=context,
         context_options=context_options,
         **options,

@@ -24,7 +24,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, auxiliary_head, classifier, resize
+from ._shared import Network, auxiliary_head, classifier, number, resize
 
 __all__ = ["ContextFCN", "network"]
 
@@ -101,6 +101,11 @@ class ContextFCN(Network):
             middle = max(1, width // 2)
             self.auxiliary = auxiliary_head(backbone, classes, middle, dropout=dropout)
 
+    @property
+    def one_map(self) -> bool:
+        """Whether the last map of the backbone is all that the network reads and answers by."""
+        return self.auxiliary is None and not (self._low or self._regions or self._presence)
+
     def features(self, x: Tensor) -> Tensor:
         """The map that enters the slot: image ``b 3 h w`` -> ``b width h/stride w/stride``."""
         return self.reduce(self.maps(x)[-1])
@@ -157,7 +162,7 @@ def network(
     """
     return ContextFCN(
         build_backbone(backbone, **(backbone_options or {})),
-        classes if isinstance(classes, int) else len(classes),
+        number(classes),
         slot=context,
         slot_options=context_options,
         **options,

@@ -18,7 +18,7 @@ from contextlab.backbones import DilatedResNet
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context
 
-from ._shared import HeadNetwork, auxiliary_head, classifier
+from ._shared import HeadNetwork, auxiliary_head, classifier, number, settle
 
 __all__ = ["SRNetHead", "srnet"]
 
@@ -72,14 +72,10 @@ class SRNetHead(nn.Module):
         **options,
     ) -> None:
         super().__init__()
-        if form not in FORMS:
-            raise ValueError(f"expected a form of {', '.join(FORMS)}, got {form!r}")
-        width = channels // 4 if width is None else width
-        if width < 1 or classes < 1:
-            raise ValueError(f"expected width and classes >= 1, got {width} and {classes}")
+        usual, width = settle(FORMS, form, channels, classes, width)
         code = form == "code"
         self.reduce = nn.Conv2d(channels, width, 1) if code else conv_bn_relu(channels, width, 3)
-        self.context = context("squeeze_reasoning", width, **{**FORMS[form], **options})
+        self.context = context("squeeze_reasoning", width, **{**usual, **options})
         self.fuse = conv_bn_relu(width, width, 3, bias=code)
         self.classifier = classifier(width, classes, dropout)
 
@@ -129,7 +125,7 @@ def srnet(
         >>> model(torch.empty(1, 3, 769, 769, device="meta")).shape
         torch.Size([1, 19, 769, 769])
     """
-    classes = classes if isinstance(classes, int) else len(classes)
+    classes = number(classes)
     net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem)
     head = SRNetHead(net.channels[-1], classes, form=form, dropout=dropout, **options)
     extra = None
