@@ -16,6 +16,7 @@ from torch import nn
 
 from contextlab import context
 from contextlab.modules.pooling import bilinear_pool, hadamard_pool
+from contextlab.networks import SRNetHead
 
 from .bill import bill, lines
 from .counting import count
@@ -139,8 +140,8 @@ def _growth_of_all(seconds: Seconds | None) -> Claim:
 def _share_of_the_head(seconds: Seconds | None) -> Claim:
     figures = {(x.row, x.column): x.ours for x in lines("SRNet IV")}
     module, backbone = figures["+SR (GHP)", "FLOPs (G)"], figures["dilated FCN", "FLOPs (G)"]
-    head = [nn.Conv2d(2048, 512, 3, padding=1), nn.Conv2d(512, 512, 3, padding=1)]
-    head = nn.Sequential(*head, nn.Conv2d(512, 19, 1))
+    head = SRNetHead(2048, 19)
+    head.context = nn.Identity()
     rest = count(head, (1, 2048, 96, 96)).macs / 1e9
     found = (
         f"module {module:.2f} G = {module / backbone:.1%}; its head with two 3x3 convolutions and "

@@ -36,7 +36,7 @@ class FrozenHead(nn.Module):
 
     def __init__(self, network: ContextFCN, size: tuple[int, int]):
         super().__init__()
-        if network.auxiliary is not None or network._low or network._regions or network._presence:
+        if not network.one_map:
             raise ValueError(
                 "expected a slot that takes one map and no auxiliary head over a frozen backbone, "
                 f"got {type(network.slot).__name__} with auxiliary={network.auxiliary is not None}"
