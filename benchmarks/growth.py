@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import torch
-from modules import PASSES, build, check, compare, setting
+from modules import PASSES, build, by_pixels, check, compare, setting
 from plain import PLAIN
 from torch import nn
 
@@ -73,11 +73,7 @@ def exponents(rows: list[dict]) -> list[dict]:
         for title in PASSES:
             fit = {"module": name, "pass": title}
             for key in ("ours (ms)", "plain (ms)", "ours (MiB)", "plain (MiB)"):
-                points = [
-                    (row["side"] ** 2, row[key])
-                    for row in rows
-                    if (row["module"], row["pass"]) == (name, title) and key in row
-                ]
+                points = by_pixels(rows, name, title, key)
                 if len(points) > 1:
                     line = fit_exponent(*zip(*points))
                     fit[f"exponent of {key}"] = round(line.exponent, 3)

@@ -113,6 +113,12 @@ def rows_of(name: str, sides: list[int], channels: int, repeats: int, device: st
     return rows
 
 
+def by_pixels(rows: list[dict], name: str, title: str, key: str) -> list[tuple[int, float]]:
+    """The number of pixels and one figure, over the sides of a module and a pass."""
+    mine = [row for row in rows if (row["module"], row["pass"]) == (name, title)]
+    return [(row["side"] ** 2, row[key]) for row in mine if key in row]
+
+
 def exponents(rows: list[dict]) -> list[dict]:
     """How the peak memory of each version grows with the number of pixels."""
     fits = []
@@ -121,11 +127,7 @@ def exponents(rows: list[dict]) -> list[dict]:
             fit = {"module": name, "pass": title}
             for version in ("ours", "plain"):
                 key = f"{version} (MiB)"
-                points = [
-                    (row["side"] ** 2, row[key])
-                    for row in rows
-                    if (row["module"], row["pass"]) == (name, title) and key in row
-                ]
+                points = by_pixels(rows, name, title, key)
                 if len(points) > 1:
                     fit[f"memory exponent, {version}"] = round(
                         fit_exponent(*zip(*points)).exponent, 2
