@@ -133,6 +133,17 @@ def test_a_first_call_trains_a_second_one_loads(empty_home):
     assert runs.load_or_train(config, retrain=True).source == "trained now"
 
 
+def test_of_a_run_of_figures_alone_every_ten_losses_are_one(trained, tmp_path):
+    config = replace(trained.config, recipe={**trained.config.recipe, "steps": 23})
+    loss = [100.0 - i for i in range(23)]
+    history = training.History(loss, [1.0] * 23, 1.0, 23)
+    path = tmp_path / "run.json"
+    runs.write(replace(trained, config=config, history=history, weights=None), path)
+    found = runs.read(path, config).history
+    assert found.loss == [95.5] * 10 + [85.5] * 10 + [79.0] * 3 and found.finished
+    assert len(found.lr) == 23 and json.loads(path.read_text())["loss"] == [95.5, 85.5, 79.0]
+
+
 def test_the_model_of_a_run_scores_what_the_run_says(trained):
     spot = training.evaluate(trained.model(), runs.build_data(trained.config), limit=32)
     assert spot.miou == trained.spot_check["miou"]

@@ -19,6 +19,7 @@ from contextlab.runs.frozen import SIZES, FrozenHead
 from contextlab.training import checkpoints
 
 SHIPPED = Path("lessons") / "runs"
+EVERY = 10  # losses of a run of figures alone are kept as means over so many steps
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Run:
     Args:
         config: what was trained.
         metrics: of the float32 weights on ``config.split``.
-        history: losses and rates of every step.
+        history: losses and rates of every step; read from a run without weights, the losses are
+            means over ten steps, each given ten times.
         date: when it was finished, ISO 8601.
         machine: what it was trained on, in words.
         source: ``"shipped"``, ``"own"`` or ``"trained now"``.
@@ -83,11 +85,15 @@ def write(run: Run, path: str | Path) -> None:
         run: what to store.
         path: the JSON file, written last: a run whose file is there is complete.
     """
-    digits = 7 if run.weights else 3  # the losses of a run of figures alone are drawn, no more
+    # without weights nobody continues from here: the losses are drawn, no more
+    digits, every = (7, 1) if run.weights else (3, EVERY)
+    loss = run.history.loss
+    parts = [loss[i : i + every] for i in range(0, len(loss), every)]
     entries = {
         "config": run.config.to_dict(),
         "metrics": run.metrics.to_dict(),
-        "loss": [float(f"{value:.{digits}g}") for value in run.history.loss],
+        "loss": [float(f"{sum(part) / len(part):.{digits}g}") for part in parts],
+        "loss_every": every,
         "seconds": round(run.history.seconds, 1),
         "date": run.date,
         "machine": run.machine,
@@ -135,14 +141,16 @@ def read(path: str | Path, config: Config | None = None, *, source: str = "own")
             raise ValueError(
                 f"{weights} is missing or not what {path.name} was made with: {remedy}"
             )
+    loss = [mean for mean in found["loss"] for _ in range(found.get("loss_every", 1))]
+    loss = loss[: recipe.steps]  # the last mean may be of fewer steps
     rates = [
         recipe.lr * training.poly(step, recipe.steps, power=recipe.power, warmup=recipe.warmup)
-        for step in range(len(found["loss"]))
+        for step in range(len(loss))
     ]
     return Run(
         config=stored,
         metrics=metrics,
-        history=training.History(found["loss"], rates, found["seconds"], recipe.steps),
+        history=training.History(loss, rates, found["seconds"], recipe.steps),
         date=found["date"],
         machine=found["machine"],
         source=source,
