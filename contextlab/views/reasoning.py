@@ -72,7 +72,8 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
     Args:
         image: ``3 h w`` in [0, 1].
         inside: what :func:`inside_reasoning` returns.
-        node: which one, from 0.
+        node: which one, from 0. Of more than eight states the eight with the loudest pixels are
+            drawn.
 
     Returns:
         the figure, and "squeezed" and "answer" (the node's states before and after) and "loudest"
@@ -85,7 +86,8 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
     k, m = g.shape
     if not 0 <= node < k:
         raise ValueError(f"expected a node from 0 to {k - 1}, got {node}")
-    rgb, shown = pixels(image), speak[node][:8]
+    loud = np.sort(np.argsort(-np.abs(speak[node]).max((1, 2)), kind="stable")[:8])
+    rgb, shown = pixels(image), speak[node][loud]
     columns = 2 if len(shown) <= 4 else 4
     wide = 9.0 / (1 + columns)
     tall = wide * rgb.shape[0] / rgb.shape[1] + 0.28
@@ -102,16 +104,19 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
         axes.add_patch(
             Rectangle((-0.5, node - 0.5), m, 1, fill=False, edgecolor=INK, linewidth=2.0)
         )
-        axes.set_yticks(range(k), [str(i) for i in range(k)] if not place else [""] * k)
+        named = range(0, k, max(1, k // 8))
+        axes.set_yticks(named, [str(i) if not place else "" for i in named])
         axes.tick_params(length=0, labelsize=8)
         axes.set_ylabel("" if place else "node")
         axes.set_xlabel(f"{m} states")
     reach = max(np.abs(shown).max(), 1e-6)
-    for i, each in enumerate(shown):
-        axes = figure.add_subplot(grid[i // columns, 1 + i % columns])
+    for place, (i, each) in enumerate(zip(loud, shown)):
+        axes = figure.add_subplot(grid[place // columns, 1 + place % columns])
         title = f"state {i}: g = {g[node, i]:+.2f}, g' = {answer[node, i]:.2f}"
         picture(axes, each, title, cmap=DIVERGING, vmin=-reach, vmax=reach)
     words = f"orange adds, purple takes away; darkest: {reach:.1f} at one pixel"
+    if m > len(loud):
+        words = f"the {len(loud)} loudest of {m} states; {words}"
     figure.supxlabel(words, x=0.992, ha="right", fontsize=9)
     places = [np.unravel_index(np.abs(each).argmax(), each.shape) for each in speak[node]]
     return figure, {
@@ -121,35 +126,75 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
     }
 
 
+class NodeExplorer(Explorer):
+    """Choose the number of nodes, a node and an image; made by :func:`node_explorer`."""
+
+    def __init__(
+        self, networks: Mapping[int, nn.Module], dataset: Sequence, index: int, node: int
+    ) -> None:
+        self._networks, self._dataset = networks, dataset
+        first = next(iter(networks))
+        sizes = ipywidgets.ToggleButtons(options=list(networks), value=first, description="K")
+        sizes.style.button_width = "3em"
+        controls = {
+            "nodes": sizes,
+            "node": _slider(first - 1, node, "node"),
+            "index": _slider(len(dataset) - 1, index, "image"),
+        }
+        super().__init__(self._say, controls, "A street, and what its pixels say into one node.")
+
+    def _redraw(self) -> None:
+        slider, last = self._controls["node"], self._controls["nodes"].value - 1
+        if slider.max != last:
+            moved = slider.value > last
+            slider.max, slider.disabled = last, last == 0
+            if moved:
+                return  # the slider moved to the last node there is, and that drew
+        super()._redraw()
+
+    def _say(self, nodes: int, node: int, index: int) -> tuple[Figure, str]:
+        image = self._dataset[index][0]
+        inside = inside_reasoning(self._networks[nodes], image)
+        figure, numbers = node_figure(image, inside, node)
+        said, back = numbers["squeezed"], numbers["answer"]
+        many = " ..." if len(said) > 8 else ""
+        words = ", ".join(f"{v:+.2f}" for v in said[:8]) + many
+        answer = ", ".join(f"{v:.2f}" for v in back[:8]) + many
+        title = f"<b>node {node}</b> of {nodes}, image {index}"
+        return figure, f"{title}: {words}; its answer: {answer}"
+
+
 def node_explorer(
-    network: nn.Module, dataset: Sequence, *, index: int = 0, node: int = 0
-) -> Explorer:
-    """Choose an image and a node; see who speaks into it. The twin is :func:`node_figure`.
+    networks: nn.Module | Mapping[int, nn.Module],
+    dataset: Sequence,
+    *,
+    index: int = 0,
+    node: int = 0,
+) -> NodeExplorer:
+    """Choose K, a node and an image; see who speaks into it. The twin is :func:`node_figure`.
 
     Args:
-        network: with a :class:`SqueezeReasoning` in its slot.
+        networks: number of nodes to a network with so many in the :class:`SqueezeReasoning` of its
+            slot, the first to begin with; or one network.
         dataset: of ``(image, labels)``.
         index: image to begin with.
         node: node to begin with.
+
+    Raises:
+        ValueError: no network, or a slot with another number of nodes than its name says.
     """
+    if isinstance(networks, nn.Module):
+        networks = {networks.slot.nodes: networks}
+    have = {k: network.slot.nodes for k, network in networks.items()}
+    if not have or any(k != nodes for k, nodes in have.items()):
+        raise ValueError(f"expected networks by the number of their nodes, got {have}")
+    return NodeExplorer(networks, dataset, index, node)
 
-    def draw(index: int, node: int) -> tuple[Figure, str]:
-        image = dataset[index][0]
-        figure, numbers = node_figure(image, inside_reasoning(network, image), node)
-        said = ", ".join(f"{v:+.2f}" for v in numbers["squeezed"])
-        back = ", ".join(f"{v:.2f}" for v in numbers["answer"])
-        return figure, f"<b>node {node}</b> of image {index}: {said}; its answer: {back}"
 
-    def slider(last: int, value: int, name: str) -> ipywidgets.IntSlider:
-        made = ipywidgets.IntSlider(value=value, min=0, max=last, description=name)
-        made.continuous_update = False
-        return made
-
-    controls = {
-        "node": slider(network.slot.nodes - 1, node, "node"),
-        "index": slider(len(dataset) - 1, index, "image"),
-    }
-    return Explorer(draw, controls, "A street, and what its pixels say into one node.")
+def _slider(last: int, value: int, name: str) -> ipywidgets.IntSlider:
+    made = ipywidgets.IntSlider(value=value, min=0, max=last, description=name)
+    made.continuous_update = False
+    return made
 
 
 @styled

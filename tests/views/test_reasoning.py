@@ -67,7 +67,44 @@ def test_the_explorer_draws_anew_for_another_node_and_another_image():
         seen.append(bytes(widget.picture.value))
         assert bytes(widget.picture.value).startswith(b"\x89PNG")
     assert len(set(seen)) == 3
-    assert "node 3" in widget.words.value and "of image 2" in widget.words.value
+    assert "node 3" in widget.words.value and "image 2" in widget.words.value
+
+
+def test_the_explorer_changes_to_another_number_of_nodes(monkeypatch):
+    drawn = []
+    original = views.reasoning.node_figure
+    monkeypatch.setattr(
+        views.reasoning, "node_figure", lambda *a: (drawn.append(a[2]), original(*a))[1]
+    )
+    networks = {k: small(nodes=k) for k in (4, 1, 8)}
+    widget = views.node_explorer(networks, [(torch.rand(3, 32, 48), None)], node=3)
+    slider = widget._controls["node"]
+    assert slider.max == 3 and not slider.disabled
+    for k, node in ((1, 0), (8, 0)):
+        before = bytes(widget.picture.value)
+        widget.update(nodes=k)
+        assert (slider.max, slider.value, slider.disabled) == (k - 1, node, k == 1)
+        assert f"of {k}, image 0" in widget.words.value
+        assert bytes(widget.picture.value) != before
+    assert drawn == [3, 0, 0]  # once each
+    with pytest.raises(ValueError, match="expected networks by the number of their nodes, got"):
+        views.node_explorer({2: networks[4]}, [])
+    with pytest.raises(ValueError, match=r"got \{\}"):
+        views.node_explorer({}, [])
+
+
+def test_of_many_states_the_loudest_are_drawn():
+    speak = torch.zeros(1, 10, 4, 6)
+    for state, value in enumerate((1, 9, 2, 8, 3, -7, 4, 6, 0.1, 5)):
+        speak[0, state, 1, 1] = value
+    inside = {"speak": speak, "nodes": speak.mean((2, 3)), "answer": torch.ones(1, 10)}
+    figure, numbers = views.node_figure(torch.rand(3, 16, 24), inside, 0)
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
+    assert [t.split(":")[0] for t in titles if t.startswith("state")] == [
+        f"state {i}" for i in (1, 2, 3, 4, 5, 6, 7, 9)
+    ]
+    assert "the 8 loudest of 10 states" in figure.get_supxlabel()
+    assert len(numbers["loudest"]) == 10
 
 
 def test_the_story_has_five_panels():
