@@ -14,7 +14,7 @@ from contextlab.networks.realtime import realtime
 from contextlab.runs import looks
 from contextlab.runs.config import streets
 from contextlab.runs.evidence import Paired, conditions, difference
-from contextlab.runs.verdicts import alike, effect, judge, no_worse, pair
+from contextlab.runs.verdicts import Part, alike, effect, judge, no_worse, pair
 
 
 def claim(name: str) -> Claim:
@@ -45,61 +45,72 @@ def ledger(names: Iterable[str] | None = None) -> Table:
     return Table(rows, title="Claims about trained networks")
 
 
+Pairs = dict[tuple[str, str], float | None]
+PLACES = {"": "", ", CamVid": "CamVid, "}  # end of an experiment's name, words before a finding
+
+
+def _compared(experiment: str, pairs: Pairs, rule: Callable[..., str] = effect) -> list[Part]:
+    """Pairs (a, b) of an experiment with the published a - b, on streets and then on CamVid."""
+    return [
+        pair(conditions(experiment + where), a, b, rule, published, words=words)
+        for where, words in PLACES.items()
+        for (a, b), published in pairs.items()
+    ]
+
+
+def _to_first(experiment: str, rule: Callable[..., str] = alike) -> list[Part]:
+    """All other cells of an experiment against its first."""
+    first, *rest = conditions(experiment)
+    return _compared(experiment, {(label, first): None for label in rest}, rule)
+
+
+def _further(experiment: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Differences that a claim says nothing about."""
+    found = [part for a, b in pairs for part in _compared(experiment, {(a, b): None})]
+    return "; ".join(f"{part.words} {part.d}" for part in found)
+
+
 def _both_graphs() -> Claim:
-    street, real = conditions("D1"), conditions("CamVid")
-    sizes = {("coordinate", "none"): 3.6, ("feature", "none"): 4.1, ("both", "none"): 5.3,
-             ("both", "coordinate"): 1.7, ("both", "feature"): 1.2}  # fmt: skip
-    parts = [pair(street, a, b, effect, size) for (a, b), size in sizes.items()]
-    parts += [pair(real, "DGCNet", "FCN", effect, 5.3, words="CamVid, ")]
-    alone = [difference(street, a, "none") for a in ("both", "coordinate", "feature")]
+    sizes: Pairs = {("coordinate", "none"): 3.6, ("feature", "none"): 4.1, ("both", "none"): 5.3,
+                    ("both", "coordinate"): 1.7, ("both", "feature"): 1.2}  # fmt: skip
+    alone = [difference(conditions("D1"), a, "none") for a in ("both", "coordinate", "feature")]
     more = ""
     if not any(d.missing for d in alone):
         whole, *two = (np.array(d.differences) for d in alone)
         more = f"both less the sum of the two {Paired(tuple(whole - sum(two)))} (claimed -2.4)"
     return judge(
         "D1", "DGCNet, results", "over 75.2: coordinate space +3.6, feature space +4.1, both +5.3",
-        parts, more,
+        _compared("D1", sizes), more,
     )  # fmt: skip
 
 
 def _projection() -> Claim:
-    parts = [pair(conditions("D2"), "strided", "average", alike)]
-    return judge(
-        "D2", "DGCNet, results", "average pooling and strided convolutions do about the same", parts
-    )
+    sentence = "average pooling and strided convolutions do about the same"
+    return judge("D2", "DGCNet, results", sentence, _to_first("D2"))
 
 
 def _cell() -> Claim:
-    found = conditions("D3")
-    first, *rest = found
-    parts = [pair(found, label, first, alike) for label in rest]
-    return judge("D3", "DGCNet, results", "both are robust to the cell size d", parts)
+    return judge("D3", "DGCNet, results", "both are robust to the cell size d", _to_first("D3"))
 
 
 def _bare_branch() -> Claim:
-    parts = [pair(conditions("D6"), "none", "norm", no_worse)]
-    return judge(
-        "D6", "DGCNet, details", "the coordinate branch needs no batch norm and no ReLU", parts
-    )
+    sentence = "the coordinate branch needs no batch norm and no ReLU"
+    parts = _compared("D6", {("none", "norm"): None}, no_worse)
+    return judge("D6", "DGCNet, details", sentence, parts)
 
 
 def _laplacian() -> Claim:
-    found = conditions("D7")
-    parts = [pair(found, "I - A", label) for label in ("A", "I")]
-    return judge(
-        "D7", "DGCNet, feature space", "I - A helps (tested against A and against no edges)", parts
-    )
+    parts = _compared("D7", {("I - A", "A"): None, ("I - A", "I"): None})
+    sentence = "I - A helps (tested against A and against no edges)"
+    return judge("D7", "DGCNet, feature space", sentence, parts)
 
 
 def _fusion() -> Claim:
-    found = conditions("D8")
-    parts = [pair(found, "sum", "gated", alike)]
-    others = [
-        f"sum against {b} {difference(found, 'sum', b)}" for b in found if b not in ("sum", "gated")
-    ]
     return judge(
         "D8", "DGCNet, comment in the official code",
-        "summing and concatenating the branches perform nearly the same", parts, "; ".join(others),
+        "summing and concatenating the branches perform nearly the same",
+        _compared("D8", {("sum", "gated"): None}, alike),
+        _further("D8", [("sum", "sequential"), ("sum", "official")]),
     )  # fmt: skip
 
 
@@ -115,67 +126,60 @@ def _one_image() -> Claim:
 
 
 def _any_vector() -> Claim:
-    found = conditions("S5") | {"none": conditions("D1")["none"]}
-    parts = [pair(found, "average, none", "none", effect, 0.5)]
+    parts = []
+    for where, words in PLACES.items():
+        cells = conditions(f"S5{where}") | {"no gate": conditions(f"D1{where}")["none"]}
+        parts.append(pair(cells, "average, none", "no gate", effect, 0.5, words=words))
     return judge("S5", "SRNet, Table III", "a global average as a gate: 75.3 over 74.8", parts)
 
 
 def _second_order() -> Claim:
-    found = conditions("S5")
     sizes = {"none": 1.0, "connected": 0.2, "graph": 0.8}
-    parts = [
-        pair(found, f"hadamard, {reason}", f"average, {reason}", effect, size)
-        for reason, size in sizes.items()
-    ]
+    pairs: Pairs = {(f"hadamard, {r}", f"average, {r}"): size for r, size in sizes.items()}
     apart = [f"{name} {min(looks.head(name)):.0f}" for name in ("SR, average", "SR, Hadamard")]
     return judge(
         "S6", "SRNet, Table III",
         "Hadamard beats average pooling: none 76.3 over 75.3, connected 76.8 over 76.6, "
-        "graph 79.9 over 79.1", parts,
+        "graph 79.9 over 79.1", _compared("S5", pairs),
         f"worst of {looks.HEAD_SEEDS} seeds where colours that meet are the only cue: "
         + "; ".join(apart),
     )  # fmt: skip
 
 
 def _reasoning() -> Claim:
-    found = conditions("S5")
-    sizes = {("hadamard, graph", "hadamard, connected"): 3.1,
-             ("average, graph", "average, connected"): 2.5,
-             ("hadamard, correlation", "hadamard, connected"): 2.7}  # fmt: skip
-    parts = [pair(found, a, b, effect, size) for (a, b), size in sizes.items()]
-    nothing = difference(found, "hadamard, graph", "hadamard, none")
+    pairs: Pairs = {("hadamard, graph", "hadamard, connected"): 3.1,
+                    ("average, graph", "average, connected"): 2.5,
+                    ("hadamard, correlation", "hadamard, connected"): 2.7}  # fmt: skip
+    more = [_further("S5", [("hadamard, graph", "hadamard, none")])]
+    for where, words in PLACES.items():
+        # one node: (1 - a) g W is a fully connected layer less its bias
+        cells = conditions(f"S5{where}") | conditions(f"S9{where}")
+        equal = difference(cells, "K = 1", "hadamard, connected")
+        more.append(f"{words}graph of one node, as many weights as connected, {equal}")
     return judge(
         "S7", "SRNet, Table III",
         "graph 79.9 and correlation 79.5 beat fully connected reasoning, 76.8",
-        parts, "" if nothing.missing else f"graph against no reasoning {nothing}",
+        _compared("S5", pairs), "; ".join(more),
     )  # fmt: skip
 
 
 def _which_edges() -> Claim:
-    found = conditions("S8")
-    parts = [pair(found, "correlation", "learned", alike)]
-    others = [f"{b} against learned {difference(found, b, 'learned')}" for b in ("random", "none")]
     return judge(
         "S8", "SRNet, III-B", "not sensitive to the choice of A: learned 79.9, correlation 79.5",
-        parts, "; ".join(others),
+        _compared("S8", {("correlation", "learned"): None}, alike),
+        _further("S8", [("random", "learned"), ("none", "learned")]),
     )  # fmt: skip
 
 
 def _how_many_nodes() -> Claim:
-    found = conditions("S9")
-    first, *rest = found
-    parts = [pair(found, label, first, alike) for label in rest]
-    return judge(
-        "S9", "SRNet, figure 4a", "the number of nodes K does not influence too much", parts
-    )
+    sentence = "the number of nodes K does not influence too much"
+    return judge("S9", "SRNet, figure 4a", sentence, _to_first("S9"))
 
 
 def _reduction() -> Claim:
-    found = conditions("S10")
-    parts = [pair(found, "P = C / 2", label) for label in ("P = C / 4", "P = C / 8")]
-    return judge(
-        "S10", "SRNet, figure 4b", "reducing the channels leads to inferior results", parts
-    )
+    pairs: Pairs = {("P = C / 2", f"P = C / {r}"): None for r in (4, 8)}
+    sentence = "reducing the channels leads to inferior results"
+    return judge("S10", "SRNet, figure 4b", sentence, _compared("S10", pairs))
 
 
 ZOO = {"non-local": ("non_local", 1.9), "A2": ("double_attention", 1.8),

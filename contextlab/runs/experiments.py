@@ -63,15 +63,21 @@ def _one(context: str | None, **options) -> Make:
     return partial(_street, context, **options)
 
 
-def _sr(**options) -> Make:
+def _but_own(options: dict) -> dict:
     """The module's own values are left out: one run is one configuration, in every experiment."""
-    usual = {"squeeze": "hadamard", "reason": "graph", "reduction": 2}
-    other = {name: value for name, value in options.items() if usual.get(name) != value}
-    return _one("squeeze_reasoning", **other)
+    return {name: value for name, value in options.items() if OWN.get(name) != value}
 
 
-def _real(context: str | None) -> Make:
-    return lambda seed: camvid(context, seed=seed, budget="quick", frozen=True)
+def _sr(**options) -> tuple[str, dict]:
+    return "squeeze_reasoning", _but_own(options)
+
+
+def _real(context: str | None, **options) -> Make:
+    """On CamVid, with the modules' own values where a cell does not say otherwise."""
+    options = _but_own(options)
+    return lambda seed: camvid(
+        context, seed=seed, budget="quick", frozen=True, context_options=options
+    )
 
 
 def _small_batch(batch: int, norm: str) -> Make:
@@ -110,74 +116,62 @@ def _vehicles(context: str | None, **options) -> Make:
     )
 
 
-FIVE, THREE = (0, 1, 2, 3, 4), (0, 1, 2)
+FIVE = (0, 1, 2, 3, 4)
+OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "cell": 8}
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
-EXPERIMENTS = {
-    "D1": Experiment(
+# cells of one question, each a module and its options, that are compared on streets and on CamVid
+MODULES: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
+    "D1": (
         "what do coordinate space and feature space add, alone and together?",
         {
-            "none": _one(None),
-            "coordinate": _one("coordinate_graph"),
-            "feature": _one("feature_graph"),
-            "both": _one("dual_graph"),
+            "none": (None, {}),
+            "coordinate": ("coordinate_graph", {}),
+            "feature": ("feature_graph", {}),
+            "both": ("dual_graph", {}),
         },
-        FIVE,
     ),
-    "D2": Experiment(
+    "D2": (
         "cells by average pooling or by strided convolutions?",
-        {"average": _one("coordinate_graph"),
-         "strided": _one("coordinate_graph", project="strided")},
-        FIVE,
+        {
+            "average": ("coordinate_graph", {}),
+            "strided": ("coordinate_graph", {"project": "strided"}),
+        },
     ),
-    "D3": Experiment(
+    "D3": (
         "how large may a cell be?",
-        {f"d = {d}": _one("coordinate_graph", cell=d) for d in (2, 4, 8, 16)},
-        (0, 1),
+        {f"d = {d}": ("coordinate_graph", {"cell": d}) for d in (2, 4, 8, 16)},
     ),
-    "D6": Experiment(
+    "D6": (
         "does the coordinate branch need batch norm and ReLU?",
-        {"none": _one("coordinate_graph"), "norm": _one("coordinate_graph", norm=True)},
-        FIVE,
+        {"none": ("coordinate_graph", {}), "norm": ("coordinate_graph", {"norm": True})},
     ),
-    "D7": Experiment(
+    "D7": (
         "does I - A help in feature space?",
         {
-            "I - A": _one("feature_graph"),
-            "A": _one("feature_graph", variant="edges"),
-            "I": _one("feature_graph", edges="none"),
+            "I - A": ("feature_graph", {}),
+            "A": ("feature_graph", {"variant": "edges"}),
+            "I": ("feature_graph", {"edges": "none"}),
         },
-        THREE,
     ),
-    "D8": Experiment(
+    "D8": (
         "sum the branches, gate and concatenate them, or apply one after the other?",
         {
-            "sum": _one("dual_graph"),
-            "gated": _one("dual_graph", fusion="gated"),
-            "sequential": _one("dual_graph", fusion="sequential"),
-            "official": _one("dual_graph", **OFFICIAL),
+            "sum": ("dual_graph", {}),
+            "gated": ("dual_graph", {"fusion": "gated"}),
+            "sequential": ("dual_graph", {"fusion": "sequential"}),
+            "official": ("dual_graph", OFFICIAL),
         },
-        THREE,
     ),
-    "D11": Experiment(
-        "what does batch norm lose with one image a batch?",
-        {
-            "batch norm, 8": _small_batch(8, "batch"),
-            "batch norm, 1": _small_batch(1, "batch"),
-            "group norm, 1": _small_batch(1, "group"),
-        },
-        THREE,
-    ),
-    "S5": Experiment(
+    "S5": (
         "average or Hadamard squeeze, and which reasoning?",
         {
             f"{squeeze}, {reason}": _sr(squeeze=squeeze, reason=reason)
             for squeeze in SQUEEZES
             for reason in REASONS
         },
-        THREE,
     ),
-    "S8": Experiment(
+    "S8": (
         "do the edges between the nodes matter?",
         {
             "learned": _sr(),
@@ -185,17 +179,39 @@ EXPERIMENTS = {
             "random": _sr(edges="random"),
             "none": _sr(edges="none"),
         },
-        THREE,
     ),
-    "S9": Experiment(
+    "S9": (
         "how many nodes?",
         {f"K = {k}": _sr(nodes=k) for k in (8, 1, 32)},
-        THREE,
     ),
-    "S10": Experiment(
+    "S10": (
         "how many channels may the squeeze drop?",
         {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)},
-        THREE,
+    ),
+}
+EXPERIMENTS = {
+    name: Experiment(
+        question, {label: _one(module, **o) for label, (module, o) in cells.items()}, FIVE
+    )
+    for name, (question, cells) in MODULES.items()
+}
+EXPERIMENTS |= {
+    f"{name}, CamVid": Experiment(
+        f"{question[:-1]}, on real streets?",
+        {label: _real(module, **o) for label, (module, o) in cells.items()},
+        FIVE,
+    )
+    for name, (question, cells) in MODULES.items()
+}
+EXPERIMENTS |= {
+    "D11": Experiment(
+        "what does batch norm lose with one image a batch?",
+        {
+            "batch norm, 8": _small_batch(8, "batch"),
+            "batch norm, 1": _small_batch(1, "batch"),
+            "group norm, 1": _small_batch(1, "group"),
+        },
+        FIVE,
     ),
     "S17": Experiment(
         "pyramid pooling or SR in a small real-time network?",
@@ -204,7 +220,7 @@ EXPERIMENTS = {
             "SR": _small_df("squeeze_reasoning", nodes=8),
             "none": _small_df(None),
         },
-        (0, 1),
+        FIVE,
     ),
     "S20": Experiment(
         "SE or SR in a small classifier?",
@@ -218,7 +234,7 @@ EXPERIMENTS = {
     ),
     "X4": Experiment(
         "what does a sum over the pixels bind a model to?",
-        {pool: _sr(variant="srnet", pool=pool) for pool in ("mean", "sum")},
+        {pool: _one("squeeze_reasoning", variant="srnet", pool=pool) for pool in ("mean", "sum")},
         (0,),
     ),
     "CamVid": Experiment(
@@ -229,6 +245,6 @@ EXPERIMENTS = {
             "DGCNet": _real("dual_graph"),
             "SR": _real("squeeze_reasoning"),
         },
-        THREE,
+        FIVE,
     ),
 }  # fmt: skip

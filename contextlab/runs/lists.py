@@ -76,8 +76,10 @@ def _with_weights() -> list[Config]:
     found += [streets("non_local", control=True, **quick)]
     found += [streets(context, **quick) for context in LOOKED_INTO]
     found += [_other("aspp", image_pool=False)]
-    # a sum over the pixels, and a mean, on maps of another size
-    return found + [make(0) for make in EXPERIMENTS["X4"].cells.values()]
+    # a sum over the pixels, and a mean, on maps of another size; and other numbers of nodes
+    for name in ("X4", "S9"):
+        found += [make(0) for make in EXPERIMENTS[name].cells.values()]
+    return [config for i, config in enumerate(found) if config not in found[:i]]
 
 
 def _other(context: str, seed: int = 0, **options) -> Config:
