@@ -47,15 +47,11 @@ LOOKED_INTO = (
     "cbam",
     "coordinate_graph",
     "criss_cross",
-    "dense_aspp",
     "double_attention",
-    "dual_attention",
     "dual_graph",
     "em_attention",
     "feature_graph",
     "gcnet",
-    "glore",
-    "hadamard_pooling",
     "ocr",
     "pyramid_pooling",
     "squeeze_reasoning",
@@ -67,13 +63,10 @@ def _with_weights() -> list[Config]:
     quick = {"budget": "quick"}
     found = [streets(context, **quick) for context in (None, "non_local", "squeeze_excite")]
     found += [streets(control=True, **quick)]
-    found += [streets(knobs={knob: 1.0}, **quick) for knob in KNOBS]
     # the same parameters, spread wider: 63 pixels instead of 31
     found += [streets(backbone_options={"dilation": [1, 2, 4]}, **quick)]
-    found += [streets("non_local", context_options={"scale": False}, **quick)]
     # four steps along the pixel grid reach 63 pixels too, but only by averaging
     found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
-    found += [streets("non_local", control=True, **quick)]
     found += [streets(context, **quick) for context in LOOKED_INTO]
     found += [_other("aspp", image_pool=False)]
     # a sum over the pixels, and a mean, on maps of another size; and other numbers of nodes
@@ -94,7 +87,9 @@ def _figures_alone() -> list[Config]:
     def run(context: str | None, seed: int = 0, **overrides) -> Config:
         return streets(context, seed=seed, budget="quick", **overrides)
 
-    found = [run(context) for context in FAMILY if context not in LOOKED_INTO]
+    found = [run(None, knobs={knob: 1.0}) for knob in KNOBS]
+    found += [run("non_local", context_options={"scale": False}), run("non_local", control=True)]
+    found += [run(context) for context in FAMILY if context not in LOOKED_INTO]
     for seed in (1, 2):
         found += [run(context, seed) for context in (None, "non_local", "squeeze_excite", *FAMILY)]
         found += [_other("graph_conv", seed, steps=4)]
