@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextlab import data
-from contextlab.costs.objects import ByArea, by_area, components
+from contextlab.costs.objects import ByArea, by_area, components, taken_over
 
 
 def flood(labels: torch.Tensor) -> torch.Tensor:
@@ -99,3 +99,62 @@ def test_octaves():
     assert [(r["from"], r["to"], r["objects"], r["gain"]) for r in rows] == [
         (1, 15, 2, 2), (16, 31, 2, 15), (32, 63, 1, 7),
     ]  # fmt: skip
+
+
+class Said(torch.nn.Module):
+    """Answers as told, one image after the other."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+        self.answers = iter(answers)
+
+    def forward(self, x):
+        said = torch.stack([next(self.answers) for _ in x])
+        return torch.nn.functional.one_hot(said, 4).movedim(-1, 1) + self.bias
+
+
+class Scenes(list):
+    """Labels without images to speak of."""
+
+    ignore_index, classes = 255, "abcd"
+
+    def __init__(self, labels):
+        super().__init__((torch.zeros(3, *each.shape), each) for each in labels)
+
+
+@given(seed=st.integers(0, 999), h=st.integers(1, 7), w=st.integers(1, 7))
+@settings(deadline=None, max_examples=25)
+def test_who_takes_over_pixel_by_pixel(seed, h, w):
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 4, (3, h, w), generator=draw)
+    labels[torch.rand(3, h, w, generator=draw) < 0.1] = 255
+    said = torch.randint(0, 4, (3, h, w), generator=draw)
+    numbers, want = components(labels), []
+    for n in range(3):
+        larger = smaller = 0
+        for y, x in torch.nonzero(numbers[n] >= 0).tolist():
+            own = numbers[n, y, x]
+            if said[n, y, x] == labels[n, y, x]:
+                continue
+            rivals = [0]
+            for i, j in torch.nonzero(numbers[n] == own).tolist():
+                for u, v in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)):
+                    if not (0 <= u < h and 0 <= v < w) or labels[n, u, v] != said[n, y, x]:
+                        continue
+                    rivals.append((numbers == numbers[n, u, v]).sum().item())
+            area = (numbers == own).sum().item()
+            larger += max(rivals) > area
+            smaller += 0 < max(rivals) < area
+        want.append([larger, smaller])
+    assert taken_over(Said(said), Scenes(labels), batch=2).tolist() == want
+
+
+def test_a_border_drawn_off_takes_from_both_sides_alike():
+    labels = torch.zeros(1, 12, 20, dtype=torch.long)
+    labels[0, 4:8, 5:12], labels[0, 2:4, 15:17] = 1, 2
+    for by in (-1, 1):
+        assert taken_over(Said(labels.roll(by, 2)), Scenes(labels)).tolist() == [[6, 6]]
+    swallowed = labels.clone()
+    swallowed[labels == 2] = 0
+    assert taken_over(Said(swallowed), Scenes(labels)).tolist() == [[4, 0]]
