@@ -123,3 +123,16 @@ def test_no_zero_start_hides_a_part(modules):
         assert all(parameter.any() for parameter in module.parameters())
         x = torch.randn(1, 32, 4, 4)
         assert not torch.allclose(module(x), x, atol=1e-3)
+
+
+def test_benchmark_of_the_real_time_network(modules, capsys, tmp_path):
+    file = tmp_path / "realtime.json"
+    benchmark = runpy.run_path(str(FOLDER / "realtime.py"))
+    arguments = ["--heights", "64", "--repeats", "1", "--json", str(file)]
+    found = benchmark["main"](arguments)
+    assert json.loads(file.read_text()) == found
+    rows = {row["slot"]: row for row in found["rows"]}
+    assert rows.keys() == {"PPM", "SR", "none"} and rows["PPM"]["time / PPM"] == 1
+    assert all(row["map"] == [2, 4] and row["frames a second"] > 0 for row in rows.values())
+    assert 0 < rows["SR"]["slot alone, share"] < 1 and "slot alone (ms)" not in rows["none"]
+    assert "frames a second" in capsys.readouterr().out
