@@ -96,7 +96,8 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
     grid = figure.add_gridspec(rows, 1 + columns)
     picture(figure.add_subplot(grid[0, 0]), rgb, "image")
     below = grid[1:, 0].subgridspec(1, 2)
-    for place, (values, name) in enumerate(((g, "G: squeezed"), (answer, "G': answered"))):
+    names = ("G: squeezed", "G': answered") if columns == 2 else ("G", "G'")
+    for place, (values, name) in enumerate(zip((g, answer), names)):
         axes = figure.add_subplot(below[0, place])
         reach = max(np.abs(values).max(), 1e-6)
         style = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "aspect": "auto"}
@@ -108,15 +109,18 @@ def node_figure(image: Map, inside: Mapping[str, Map], node: int) -> tuple[Figur
         axes.set_yticks(named, [str(i) if not place else "" for i in named])
         axes.tick_params(length=0, labelsize=8)
         axes.set_ylabel("" if place else "node")
-        axes.set_xlabel(f"{m} states")
+        axes.set_xlabel(f"{m} state{'s' * (m > 1)}")
     reach = max(np.abs(shown).max(), 1e-6)
-    for place, (i, each) in enumerate(zip(loud, shown)):
-        axes = figure.add_subplot(grid[place // columns, 1 + place % columns])
-        title = f"state {i}: g = {g[node, i]:+.2f}, g' = {answer[node, i]:.2f}"
+    panels = [grid[place // columns, 1 + place % columns] for place in range(len(shown))]
+    for panel, i, each in zip(panels if m > 1 else [grid[:, 1:]], loud, shown):
+        axes = figure.add_subplot(panel)
+        values = f"{g[node, i]:+.2f}", f"{answer[node, i]:.2f}"
+        title = "state {}: g = {}, g' = {}" if columns == 2 else "state {}: {}, {}"
+        title = title.format(i, *values)
         picture(axes, each, title, cmap=DIVERGING, vmin=-reach, vmax=reach)
     words = f"orange adds, purple takes away; darkest: {reach:.1f} at one pixel"
     if m > len(loud):
-        words = f"the {len(loud)} loudest of {m} states; {words}"
+        words = f"the {len(loud)} loudest of {m} states, with g and g'; {words}"
     figure.supxlabel(words, x=0.992, ha="right", fontsize=9)
     places = [np.unravel_index(np.abs(each).argmax(), each.shape) for each in speak[node]]
     return figure, {
@@ -130,15 +134,19 @@ class NodeExplorer(Explorer):
     """Choose the number of nodes, a node and an image; made by :func:`node_explorer`."""
 
     def __init__(
-        self, networks: Mapping[int, nn.Module], dataset: Sequence, index: int, node: int
+        self,
+        networks: Mapping[int, nn.Module],
+        dataset: Sequence,
+        nodes: int,
+        node: int,
+        index: int,
     ) -> None:
         self._networks, self._dataset = networks, dataset
-        first = next(iter(networks))
-        sizes = ipywidgets.ToggleButtons(options=list(networks), value=first, description="K")
+        sizes = ipywidgets.ToggleButtons(options=list(networks), value=nodes, description="K")
         sizes.style.button_width = "3em"
         controls = {
             "nodes": sizes,
-            "node": _slider(first - 1, node, "node"),
+            "node": _slider(nodes - 1, node, "node"),
             "index": _slider(len(dataset) - 1, index, "image"),
         }
         super().__init__(self._say, controls, "A street, and what its pixels say into one node.")
@@ -168,17 +176,19 @@ def node_explorer(
     networks: nn.Module | Mapping[int, nn.Module],
     dataset: Sequence,
     *,
-    index: int = 0,
+    nodes: int | None = None,
     node: int = 0,
+    index: int = 0,
 ) -> NodeExplorer:
     """Choose K, a node and an image; see who speaks into it. The twin is :func:`node_figure`.
 
     Args:
         networks: number of nodes to a network with so many in the :class:`SqueezeReasoning` of its
-            slot, the first to begin with; or one network.
+            slot; or one network.
         dataset: of ``(image, labels)``.
-        index: image to begin with.
+        nodes: K to begin with; the first by default.
         node: node to begin with.
+        index: image to begin with.
 
     Raises:
         ValueError: no network, or a slot with another number of nodes than its name says.
@@ -188,7 +198,7 @@ def node_explorer(
     have = {k: network.slot.nodes for k, network in networks.items()}
     if not have or any(k != nodes for k, nodes in have.items()):
         raise ValueError(f"expected networks by the number of their nodes, got {have}")
-    return NodeExplorer(networks, dataset, index, node)
+    return NodeExplorer(networks, dataset, nodes or next(iter(have)), node, index)
 
 
 def _slider(last: int, value: int, name: str) -> ipywidgets.IntSlider:

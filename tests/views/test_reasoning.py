@@ -76,8 +76,8 @@ def test_the_explorer_changes_to_another_number_of_nodes(monkeypatch):
     monkeypatch.setattr(
         views.reasoning, "node_figure", lambda *a: (drawn.append(a[2]), original(*a))[1]
     )
-    networks = {k: small(nodes=k) for k in (4, 1, 8)}
-    widget = views.node_explorer(networks, [(torch.rand(3, 32, 48), None)], node=3)
+    networks = {k: small(nodes=k) for k in (1, 4, 8)}
+    widget = views.node_explorer(networks, [(torch.rand(3, 32, 48), None)], nodes=4, node=3)
     slider = widget._controls["node"]
     assert slider.max == 3 and not slider.disabled
     for k, node in ((1, 0), (8, 0)):
