@@ -121,7 +121,7 @@ OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "cell": 8}
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
 # cells of one question, each a module and its options, that are compared on streets and on CamVid
-MODULES: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
+QUESTIONS: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
     "D1": (
         "what do coordinate space and feature space add, alone and together?",
         {
@@ -193,7 +193,7 @@ EXPERIMENTS = {
     name: Experiment(
         question, {label: _one(module, **o) for label, (module, o) in cells.items()}, FIVE
     )
-    for name, (question, cells) in MODULES.items()
+    for name, (question, cells) in QUESTIONS.items()
 }
 EXPERIMENTS |= {
     f"{name}, CamVid": Experiment(
@@ -201,7 +201,7 @@ EXPERIMENTS |= {
         {label: _real(module, **o) for label, (module, o) in cells.items()},
         FIVE,
     )
-    for name, (question, cells) in MODULES.items()
+    for name, (question, cells) in QUESTIONS.items()
 }
 EXPERIMENTS |= {
     "D11": Experiment(
