@@ -72,12 +72,16 @@ def _sr(**options) -> tuple[str, dict]:
     return "squeeze_reasoning", _but_own(options)
 
 
-def _real(context: str | None, **options) -> Make:
+def _real(context: str | None, *, overrides: dict | None = None, **options) -> Make:
     """On CamVid, with the modules' own values where a cell does not say otherwise."""
-    options = _but_own(options)
-    return lambda seed: camvid(
-        context, seed=seed, budget="quick", frozen=True, context_options=options
-    )
+    fields = {"frozen": True, "context_options": _but_own(options), **(overrides or {})}
+    return lambda seed: camvid(context, seed=seed, budget="quick", **fields)
+
+
+def _local(context: str | None) -> Make:
+    """On CamVid over the pretrained backbone's first stages: stride 8, a window of 67 pixels."""
+    stages = {"output_stride": 16, "out_indices": [2]}
+    return _real(context, overrides={"backbone_options": stages})
 
 
 def _small_batch(batch: int, norm: str) -> Make:
@@ -244,6 +248,16 @@ EXPERIMENTS |= {
             "non-local": _real("non_local"),
             "DGCNet": _real("dual_graph"),
             "SR": _real("squeeze_reasoning"),
+        },
+        FIVE,
+    ),
+    "CamVid, local": Experiment(
+        "on real streets, over features that see a patch of 67 pixels?",
+        {
+            "FCN": _local(None),
+            "non-local": _local("non_local"),
+            "DGCNet": _local("dual_graph"),
+            "SR": _local("squeeze_reasoning"),
         },
         FIVE,
     ),
