@@ -86,6 +86,25 @@ def test_maps_are_computed_once_and_again_for_other_weights(fcn, tmp_path):
     assert len(fewer) == 1 and len(list(tmp_path.iterdir())) == 3
 
 
+def test_maps_of_another_stride_or_stage_are_others(tmp_path):
+    """The same weights at another stride, or cut at another stage, make other maps."""
+    options = {"output_stride": 16, "weights": "random"}
+    found = {}
+    for name, more in {"16": {}, "8": {"output_stride": 8}, "cut": {"out_indices": [2]}}.items():
+        torch.manual_seed(0)
+        model = network(
+            13,
+            backbone="tf_efficientnet_lite0",
+            backbone_options=options | more,
+            width=16,
+            kernel=1,
+            auxiliary=False,
+        )
+        stored = runs.StoredMaps(Scenes(1), model, tmp_path, "val", mirrored=False, progress=False)
+        found[name] = tuple(stored[0][0].shape)
+    assert found == {"16": (320, 4, 8), "8": (320, 8, 16), "cut": (40, 8, 16)}
+
+
 def test_an_interruption_leaves_no_half_file(fcn, tmp_path):
     class Stops(Scenes):
         def __getitem__(self, index):

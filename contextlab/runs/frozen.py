@@ -59,7 +59,7 @@ class StoredMaps:
     Args:
         dataset: yields ``(image, labels)``, all images of one size.
         network: holds the backbone, and the mean and deviation of its images.
-        folder: where the file lies; its name knows the backbone's weights.
+        folder: where the file lies; its name knows the backbone's weights and stride.
         name: what the file is called besides.
         mirrored: for training: every image a second time as in a mirror, small labels.
         limit: store the first so many images only.
@@ -86,7 +86,9 @@ class StoredMaps:
         self.ignore_index = dataset.ignore_index
         self.size = tuple(dataset[0][1].shape)
         self._labels: dict[int, Tensor] = {}  # small enough to stay in memory, slow to read
-        digits = hashlib.sha256(repr((self.images, self.size, mirrored)).encode())
+        # the weights do not tell at which stride the backbone works, nor which of its maps is last
+        kind = network.backbone.channels[-1], network.backbone.strides[-1]
+        digits = hashlib.sha256(repr((self.images, self.size, mirrored, *kind)).encode())
         for key, value in network.backbone.state_dict().items():
             digits.update(key.encode() + value.cpu().numpy().tobytes())
         path = Path(folder) / f"{name}-{digits.hexdigest()[:12]}.npy"
