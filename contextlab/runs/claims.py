@@ -14,6 +14,7 @@ from contextlab.networks.realtime import realtime
 from contextlab.runs import looks
 from contextlab.runs.config import streets
 from contextlab.runs.evidence import Paired, conditions, difference
+from contextlab.runs.experiments import EXPERIMENTS
 from contextlab.runs.verdicts import Part, alike, effect, judge, no_worse, pair
 
 
@@ -50,10 +51,11 @@ PLACES = {"": "", ", CamVid": "CamVid, "}  # end of an experiment's name, words 
 
 
 def _compared(experiment: str, pairs: Pairs, rule: Callable[..., str] = effect) -> list[Part]:
-    """Pairs (a, b) of an experiment with the published a - b, on streets and then on CamVid."""
+    """Pairs (a, b) with the published a - b, on streets and, where it has runs, on CamVid."""
     return [
         pair(conditions(experiment + where), a, b, rule, published, words=words)
         for where, words in PLACES.items()
+        if experiment + where in EXPERIMENTS
         for (a, b), published in pairs.items()
     ]
 

@@ -121,7 +121,7 @@ def _vehicles(context: str | None, **options) -> Make:
 
 
 FIVE = (0, 1, 2, 3, 4)
-OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "cell": 8}
+OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2}
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
 # cells of one question, each a module and its options, that are compared on streets and on CamVid
@@ -141,10 +141,6 @@ QUESTIONS: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
             "average": ("coordinate_graph", {}),
             "strided": ("coordinate_graph", {"project": "strided"}),
         },
-    ),
-    "D3": (
-        "how large may a cell be?",
-        {f"d = {d}": ("coordinate_graph", {"cell": d}) for d in (2, 4, 8, 16)},
     ),
     "D6": (
         "does the coordinate branch need batch norm and ReLU?",
@@ -208,6 +204,11 @@ EXPERIMENTS |= {
     for name, (question, cells) in QUESTIONS.items()
 }
 EXPERIMENTS |= {
+    "D3": Experiment(
+        "how large may a cell be?",
+        {f"d = {d}": _one("coordinate_graph", cell=d) for d in (2, 4, 8, 16)},
+        FIVE,
+    ),
     "D11": Experiment(
         "what does batch norm lose with one image a batch?",
         {
@@ -255,10 +256,11 @@ EXPERIMENTS |= {
         "on real streets, over features that see a patch of 67 pixels?",
         {
             "FCN": _local(None),
-            "non-local": _local("non_local"),
-            "DGCNet": _local("dual_graph"),
             "SR": _local("squeeze_reasoning"),
+            "coordinate": _local("coordinate_graph"),
+            "feature": _local("feature_graph"),
+            "DGCNet": _local("dual_graph"),
         },
-        FIVE,
+        (0, 1, 2),
     ),
 }  # fmt: skip
