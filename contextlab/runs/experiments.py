@@ -180,14 +180,6 @@ QUESTIONS: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
             "none": _sr(edges="none"),
         },
     ),
-    "S9": (
-        "how many nodes?",
-        {f"K = {k}": _sr(nodes=k) for k in (8, 1, 32)},
-    ),
-    "S10": (
-        "how many channels may the squeeze drop?",
-        {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)},
-    ),
 }
 EXPERIMENTS = {
     name: Experiment(
@@ -207,6 +199,19 @@ EXPERIMENTS |= {
     "D3": Experiment(
         "how large may a cell be?",
         {f"d = {d}": _one("coordinate_graph", cell=d) for d in (2, 4, 8, 16)},
+        FIVE,
+    ),
+    "S9": Experiment(
+        "how many nodes?",
+        {f"K = {k}": _one("squeeze_reasoning", nodes=k) for k in (8, 1, 32)},
+        FIVE,
+    ),
+    "S10": Experiment(
+        "how many channels may the squeeze drop?",
+        {
+            f"P = C / {r}": _one("squeeze_reasoning", **_but_own({"reduction": r}))
+            for r in (2, 4, 8)
+        },
         FIVE,
     ),
     "D11": Experiment(
