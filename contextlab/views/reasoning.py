@@ -142,8 +142,8 @@ class NodeExplorer(Explorer):
         index: int,
     ) -> None:
         self._networks, self._dataset = networks, dataset
-        sizes = ipywidgets.ToggleButtons(options=list(networks), value=nodes, description="K")
-        sizes.style.button_width = "3em"
+        sizes = ipywidgets.SelectionSlider(options=list(networks), value=nodes, description="K")
+        sizes.continuous_update = False
         controls = {
             "nodes": sizes,
             "node": _slider(nodes - 1, node, "node"),
