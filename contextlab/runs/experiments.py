@@ -72,16 +72,17 @@ def _sr(**options) -> tuple[str, dict]:
     return "squeeze_reasoning", _but_own(options)
 
 
-def _real(context: str | None, *, overrides: dict | None = None, **options) -> Make:
-    """On CamVid, with the modules' own values where a cell does not say otherwise."""
-    fields = {"frozen": True, "context_options": _but_own(options), **(overrides or {})}
-    return lambda seed: camvid(context, seed=seed, budget="quick", **fields)
+def _real(context: str | None, **options) -> Make:
+    """On CamVid, over a frozen backbone, with the modules' own values."""
+    shared = {"budget": "quick", "frozen": True, "context_options": options}
+    return lambda seed: camvid(context, seed=seed, **shared)
 
 
 def _local(context: str | None) -> Make:
-    """On CamVid over the pretrained backbone's first stages: stride 8, a window of 67 pixels."""
+    """The same over the backbone's first stages: stride 8, a window of 67 pixels."""
     stages = {"output_stride": 16, "out_indices": [2]}
-    return _real(context, overrides={"backbone_options": stages})
+    shared = {"budget": "quick", "frozen": True, "backbone_options": stages}
+    return lambda seed: camvid(context, seed=seed, **shared)
 
 
 def _small_batch(batch: int, norm: str) -> Make:
