@@ -34,6 +34,8 @@ def test_a_run_is_whole(config):
     assert sum(loss[-10:]) / 10 < loss[0] / 4  # a batch more or less does not matter
     # a whole image has one answer, which may always be right; thin parts of a scene never are
     least, most = {"camvid": (0.4, 0.6), "vehicles": (0.7, 1.0)}.get(config.data, (0.5, 0.99))
+    if "out_indices" in config.backbone_options:
+        least = 0.3  # a backbone that is cut behind its first stages
     assert least < run.metrics.miou <= most
     assert (run.weights is not None) == runs.keeps_weights(config)
 

@@ -61,9 +61,14 @@ def _compared(experiment: str, pairs: Pairs, rule: Callable[..., str] = effect) 
 
 
 def _to_first(experiment: str, rule: Callable[..., str] = alike) -> list[Part]:
-    """All other cells of an experiment against its first."""
-    first, *rest = conditions(experiment)
-    return _compared(experiment, {(label, first): None for label in rest}, rule)
+    """All other cells of an experiment against its first, on streets and on CamVid."""
+    parts = []
+    for where, words in PLACES.items():
+        if experiment + where in EXPERIMENTS:
+            found = conditions(experiment + where)
+            first, *rest = found
+            parts += [pair(found, label, first, rule, words=words) for label in rest]
+    return parts
 
 
 def _further(experiment: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -160,9 +165,11 @@ def _reasoning() -> Claim:
                     ("average, graph", "average, connected"): 2.5,
                     ("hadamard, correlation", "hadamard, connected"): 2.7}  # fmt: skip
     more = _further("S5", [("hadamard, graph", "hadamard, none")])
-    # one node: (1 - a) g W is a fully connected layer less its bias
-    equal = difference(conditions("S5") | conditions("S9"), "K = 1", "hadamard, connected")
-    more += f"; graph of one node, as many weights as connected, {equal}"
+    for where, words in PLACES.items():
+        # one node: (1 - a) g W is a fully connected layer less its bias
+        cells = conditions(f"S5{where}") | conditions(f"S9{where}")
+        equal = difference(cells, "K = 1", "hadamard, connected")
+        more += f"; {words}graph of one node, as many weights as connected, {equal}"
     return judge(
         "S7", "SRNet, Table III",
         "graph 79.9 and correlation 79.5 beat fully connected reasoning, 76.8",

@@ -122,7 +122,7 @@ def _vehicles(context: str | None, **options) -> Make:
 
 
 FIVE = (0, 1, 2, 3, 4)
-OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2}
+OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "nodes": 16}
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
 # cells of one question, each a module and its options, that are compared on streets and on CamVid
@@ -205,6 +205,11 @@ EXPERIMENTS |= {
     "S9": Experiment(
         "how many nodes?",
         {f"K = {k}": _one("squeeze_reasoning", nodes=k) for k in (8, 1, 32)},
+        FIVE,
+    ),
+    "S9, CamVid": Experiment(
+        "how many nodes, on real streets?",
+        {f"K = {k}": _real("squeeze_reasoning", **_but_own({"nodes": k})) for k in (16, 1, 32)},
         FIVE,
     ),
     "S10": Experiment(
