@@ -8,14 +8,12 @@ each ratio is of calls close in time. Answers and gradients are compared at the 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import sys
-from pathlib import Path
 
 import torch
-from modules import PASSES, build, by_pixels, check, compare, setting
+from modules import PASSES, build, by_pixels, check, command_line, compare, parse, setting
 from plain import PLAIN
 from torch import nn
 
@@ -114,25 +112,19 @@ def reasoning(module: nn.Module, rows: list[dict], repeats: int = 30) -> list[di
 
 
 def main(arguments: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--only", nargs="+", choices=CASES, metavar="NAME", default=list(CASES))
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 48, 64, 96, 128, 160])
     parser.add_argument("--channels", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=3)
     limit = "for plain versions with all pairs of pixels in memory, which take 12 GiB at 160"
     parser.add_argument("--largest", type=int, default=128, metavar="SIDE", help=limit)
-    parser.add_argument("--threads", type=int, help="threads of a CPU; torch's own choice without")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    chosen = parser.parse_args(arguments)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
+    chosen = parse(parser, arguments)
 
     sides, rows = sorted(set(chosen.sides)), []
     modules = {}
     for case in chosen.only:
-        name, options = CASES[case]
-        modules[case] = build(name, chosen.channels, **options).to(chosen.device)
+        name, more = CASES[case]
+        modules[case] = build(name, chosen.channels, **more).to(chosen.device)
     for side in sides:
         x = torch.randn(1, chosen.channels, side, side, device=chosen.device)
         if side == sides[0]:

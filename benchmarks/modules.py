@@ -148,18 +148,30 @@ def setting(device: str, channels: int) -> dict:
     }
 
 
-def main(arguments: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=list(catalogue()), metavar="NAME")
-    parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96])
-    parser.add_argument("--channels", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=3)
+def command_line(doc: str, repeats: int = 3) -> argparse.ArgumentParser:
+    """What every benchmark takes: repeats, threads, device, and the file of the figures."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--threads", type=int, help="threads of a CPU; torch's own choice without")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """The options that were chosen; the threads are set."""
     chosen = parser.parse_args(arguments)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
+    return chosen
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    parser = command_line(__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(catalogue()), metavar="NAME")
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96])
+    parser.add_argument("--channels", type=int, default=512)
+    chosen = parse(parser, arguments)
 
     where = setting(chosen.device, chosen.channels)
     sides, rows, fits = sorted(set(chosen.sides)), [], []

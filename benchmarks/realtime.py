@@ -8,13 +8,11 @@ with the pyramid and 65 with SR, for 1024 x 2048 on one card.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 
 import torch
-from modules import compare, setting
+from modules import command_line, compare, parse, setting
 
 from contextlab.costs import Table
 from contextlab.networks.realtime import realtime
@@ -50,15 +48,9 @@ def rows_of(height: int, device: str, repeats: int) -> list[dict]:
 
 
 def main(arguments: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, repeats=5)
     parser.add_argument("--heights", type=int, nargs="+", default=[512, 1024])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="threads of a CPU; torch's own choice without")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    chosen = parser.parse_args(arguments)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
+    chosen = parse(parser, arguments)
     rows = []
     for height in chosen.heights:
         rows += rows_of(height, chosen.device, chosen.repeats)

@@ -265,7 +265,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "D6": _bare_branch,
     "D7": _laplacian,
     "D8": _fusion,
-    "D9": looks.linear_growth,
+    "D9": looks.limits_of_an_fcn,
     "D11": _one_image,
     "D14": looks.clusters,
     "S5": _any_vector,

@@ -14,6 +14,7 @@ from contextlab.modules.dual_gcn import OFFICIAL
 from contextlab.runs.config import COURSE_OPTIONS, Config, camvid, streets
 
 Make = Callable[[int], Config]
+Cell = tuple[str | None, dict]  # a module and its options
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,15 @@ def _one(context: str | None, **options) -> Make:
     return partial(_street, context, **options)
 
 
-def _but_own(options: dict) -> dict:
+def _sr(**options) -> Cell:
     """The module's own values are left out: one run is one configuration, in every experiment."""
-    return {name: value for name, value in options.items() if OWN.get(name) != value}
+    own = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "nodes": 16}
+    return "squeeze_reasoning", {k: v for k, v in options.items() if own.get(k) != v}
 
 
-def _sr(**options) -> tuple[str, dict]:
-    return "squeeze_reasoning", _but_own(options)
+def _on(make: Callable[..., Make], cells: dict[str, Cell]) -> dict[str, Make]:
+    """The cells on one data set."""
+    return {label: make(module, **options) for label, (module, options) in cells.items()}
 
 
 def _real(context: str | None, **options) -> Make:
@@ -122,11 +125,10 @@ def _vehicles(context: str | None, **options) -> Make:
 
 
 FIVE = (0, 1, 2, 3, 4)
-OWN = {"squeeze": "hadamard", "reason": "graph", "reduction": 2, "nodes": 16}
 SQUEEZES = ("average", "hadamard")
 REASONS = ("none", "connected", "graph", "correlation")
 # cells of one question, each a module and its options, that are compared on streets and on CamVid
-QUESTIONS: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
+QUESTIONS: dict[str, tuple[str, dict[str, Cell]]] = {
     "D1": (
         "what do coordinate space and feature space add, alone and together?",
         {
@@ -183,17 +185,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, tuple[str | None, dict]]]] = {
     ),
 }
 EXPERIMENTS = {
-    name: Experiment(
-        question, {label: _one(module, **o) for label, (module, o) in cells.items()}, FIVE
-    )
+    name: Experiment(question, _on(_one, cells), FIVE)
     for name, (question, cells) in QUESTIONS.items()
 }
 EXPERIMENTS |= {
-    f"{name}, CamVid": Experiment(
-        f"{question[:-1]}, on real streets?",
-        {label: _real(module, **o) for label, (module, o) in cells.items()},
-        FIVE,
-    )
+    f"{name}, CamVid": Experiment(f"{question[:-1]}, on real streets?", _on(_real, cells), FIVE)
     for name, (question, cells) in QUESTIONS.items()
 }
 EXPERIMENTS |= {
@@ -204,20 +200,17 @@ EXPERIMENTS |= {
     ),
     "S9": Experiment(
         "how many nodes?",
-        {f"K = {k}": _one("squeeze_reasoning", nodes=k) for k in (8, 1, 32)},
+        _on(_one, {f"K = {k}": _sr(nodes=k) for k in (8, 1, 32)}),
         FIVE,
     ),
     "S9, CamVid": Experiment(
         "how many nodes, on real streets?",
-        {f"K = {k}": _real("squeeze_reasoning", **_but_own({"nodes": k})) for k in (16, 1, 32)},
+        _on(_real, {f"K = {k}": _sr(nodes=k) for k in (16, 1, 32)}),
         FIVE,
     ),
     "S10": Experiment(
         "how many channels may the squeeze drop?",
-        {
-            f"P = C / {r}": _one("squeeze_reasoning", **_but_own({"reduction": r}))
-            for r in (2, 4, 8)
-        },
+        _on(_one, {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)}),
         FIVE,
     ),
     "D11": Experiment(
@@ -250,7 +243,7 @@ EXPERIMENTS |= {
     ),
     "X4": Experiment(
         "what does a sum over the pixels bind a model to?",
-        {pool: _one("squeeze_reasoning", variant="srnet", pool=pool) for pool in ("mean", "sum")},
+        _on(_one, {pool: _sr(variant="srnet", pool=pool) for pool in ("mean", "sum")}),
         (0,),
     ),
     "CamVid": Experiment(

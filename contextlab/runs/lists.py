@@ -72,7 +72,7 @@ def _with_weights() -> list[Config]:
     # a sum over the pixels, and a mean, on maps of another size; and other numbers of nodes
     for name in ("X4", "S9"):
         found += [make(0) for make in EXPERIMENTS[name].cells.values()]
-    return [config for i, config in enumerate(found) if config not in found[:i]]
+    return _once(found)
 
 
 def _other(context: str, seed: int = 0, **options) -> Config:
@@ -100,15 +100,16 @@ def _figures_alone() -> list[Config]:
     found += [run("aspp", control=True), _other("criss_cross", recurrence=1)]
     found += [_other("ocnet", seed, form="pyramid") for seed in (0, 1, 2)]
     found += [_other("compact_non_local", kernel="rbf")]
-    # what the claims of the sources ask for, each run once, however many claims ask for it
-    known = [*_with_weights(), *found]
+    # what the claims of the sources ask for
     for experiment in EXPERIMENTS.values():
         for configs in experiment.configs().values():
-            for config in configs:
-                if config not in known:
-                    known.append(config)
-                    found.append(config)
+            found += configs
     return found
+
+
+def _once(configs: list[Config]) -> list[Config]:
+    """Each run once, however many questions ask for it."""
+    return list({config.hash: config for config in configs}.values())
 
 
 def shipped() -> list[Config]:
@@ -117,7 +118,7 @@ def shipped() -> list[Config]:
     Returns:
         Configurations for `load_or_train`.
     """
-    return _with_weights() + _figures_alone()
+    return _once(_with_weights() + _figures_alone())
 
 
 def keeps_weights(config: Config) -> bool:

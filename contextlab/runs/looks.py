@@ -28,7 +28,7 @@ IMAGES = 200  # for a look inside
 SEEDS, HEAD_SEEDS = 5, 3  # of what is trained here
 
 
-def linear_growth() -> Claim:
+def limits_of_an_fcn() -> Claim:
     depths = (2, 4, 8, 16)
     found = [reach(depth, samples=4) for depth in depths]
     seen = fit_exponent(depths, [r.theoretical for r in found]).exponent
