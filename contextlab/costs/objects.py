@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,38 +152,24 @@ def by_area(
         >>> bool((found.gain == 0).all()), bool((found.area >= 4).all())
         (True, True)
     """
-    chosen = _chosen(dataset, images)
-    modes = a.training, b.training
-    a.eval(), b.eval()
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ByArea.__dataclass_fields__}
-    try:
-        for start in range(0, len(chosen), batch):
-            here = chosen[start : start + batch]
-            pixels = torch.stack([dataset[i][0] for i in here])
-            labels = torch.stack([dataset[i][1] for i in here])
-            numbers = components(labels, ignore_index=dataset.ignore_index)
-            known = (numbers >= 0).numpy()
-            piece = numbers.numpy()[known]
-            area = np.bincount(piece)
-            keep = area >= smallest
-            first = np.unique(piece, return_index=True)[1]
-            image = np.repeat(here, labels[0].numel()).reshape(labels.shape)
-            demand = np.zeros(labels.shape, np.int64)
-            if hasattr(dataset, "demand"):
-                demand = np.stack([np.asarray(dataset.demand(i)) for i in here]).astype(np.int64)
-            kinds = int(demand.max()) + 1
-            tally = np.bincount(piece * kinds + demand[known], minlength=len(area) * kinds)
-            for name, model in (("a", a), ("b", b)):
-                device = next(model.parameters()).device
-                right = (model(pixels.to(device)).argmax(1).cpu() == labels).numpy()[known]
-                share = 100 * np.bincount(piece, weights=right, minlength=len(area)) / area
-                parts[name].append(share[keep])
-            parts["area"].append(area[keep])
-            parts["label"].append(labels.numpy()[known][first][keep])
-            parts["image"].append(image[known][first][keep])
-            parts["demand"].append(tally.reshape(-1, kinds).argmax(1)[keep])
-    finally:
-        a.train(modes[0]), b.train(modes[1])
+    for here, labels, piece, demand, said in _walk((a, b), dataset, images, batch):
+        known = piece >= 0
+        numbers = piece[known]
+        area = np.bincount(numbers)
+        keep = area >= smallest
+        first = np.unique(numbers, return_index=True)[1]
+        image = np.repeat(here, labels[0].size).reshape(labels.shape)
+        kinds = int(demand.max()) + 1
+        tally = np.bincount(numbers * kinds + demand[known], minlength=len(area) * kinds)
+        for name, answers in zip(("a", "b"), said):
+            right = (answers == labels)[known]
+            share = 100 * np.bincount(numbers, weights=right, minlength=len(area)) / area
+            parts[name].append(share[keep])
+        parts["area"].append(area[keep])
+        parts["label"].append(labels[known][first][keep])
+        parts["image"].append(image[known][first][keep])
+        parts["demand"].append(tally.reshape(-1, kinds).argmax(1)[keep])
     return ByArea(**{name: np.concatenate(found) for name, found in parts.items()})
 
 
@@ -208,33 +194,21 @@ def taken_over(
         object is a connected piece of one class; where several neighbours are of the class that a
         pixel took, the largest counts.
     """
-    chosen = _chosen(dataset, images)
-    training, found = model.training, []
-    model.eval()
-    try:
-        for start in range(0, len(chosen), batch):
-            here = chosen[start : start + batch]
-            pixels, labels = map(torch.stack, zip(*(dataset[i] for i in here)))
-            taken = model(pixels.to(next(model.parameters()).device)).argmax(1).cpu().numpy()
-            piece = components(labels, ignore_index=dataset.ignore_index).numpy()
-            kind, known = labels.numpy(), piece >= 0
-            area = np.bincount(piece[known])
-            # of each piece and class, the largest neighbour of that class; 0 where there is none
-            rival = np.zeros((len(area), len(dataset.classes)), int)
-            for axis in (1, 2):
-                (one, mine), (two, other) = _side_by_side(piece, kind, axis)
-                meet = (one != two) & (one >= 0) & (two >= 0)
-                np.maximum.at(rival, (one[meet], other[meet]), area[two[meet]])
-                np.maximum.at(rival, (two[meet], mine[meet]), area[one[meet]])
-            for k, i in enumerate(here):
-                wrong = known[k] & (taken[k] != kind[k])
-                if hasattr(dataset, "demand"):
-                    wrong &= np.asarray(dataset.demand(i)) == 0
-                own = piece[k][wrong]
-                by = rival[own, taken[k][wrong]]
-                found.append([(by > area[own]).sum(), ((by > 0) & (by < area[own])).sum()])
-    finally:
-        model.train(training)
+    found = []
+    for _, labels, piece, demand, (taken,) in _walk((model,), dataset, images, batch):
+        known = piece >= 0
+        area = np.bincount(piece[known])
+        # of each piece and class, the largest neighbour of that class; 0 where there is none
+        rival = np.zeros((len(area), len(dataset.classes)), int)
+        for axis in (1, 2):
+            (one, mine), (two, other) = _side_by_side(piece, labels, axis)
+            meet = (one != two) & (one >= 0) & (two >= 0)
+            np.maximum.at(rival, (one[meet], other[meet]), area[two[meet]])
+            np.maximum.at(rival, (two[meet], mine[meet]), area[one[meet]])
+        for own, truth, said, posed in zip(piece, labels, taken, demand):
+            wrong = (own >= 0) & (said != truth) & (posed == 0)
+            size, by = area[own[wrong]], rival[own[wrong], said[wrong]]
+            found.append([(by > size).sum(), ((by > 0) & (by < size)).sum()])
     return np.array(found)
 
 
@@ -245,8 +219,27 @@ def _side_by_side(piece: np.ndarray, kind: np.ndarray, axis: int):
     return [(piece.take(end, axis), kind.take(end, axis)) for end in ends]
 
 
-def _chosen(dataset, images: int | Iterable[int]) -> list[int]:
+def _walk(
+    models: Sequence[nn.Module], dataset, images: int | Iterable[int], batch: int
+) -> Iterator[tuple[list[int], np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]]:
+    """Batch by batch: which images, their labels, pieces and demands, and what each model says."""
     chosen = list(range(min(images, len(dataset))) if isinstance(images, int) else images)
     if not chosen:
         raise ValueError("expected at least one image, got none")
-    return chosen
+    modes = [model.training for model in models]
+    for model in models:
+        model.eval()
+    try:
+        for start in range(0, len(chosen), batch):
+            here = chosen[start : start + batch]
+            pixels, labels = map(torch.stack, zip(*(dataset[i] for i in here)))
+            piece = components(labels, ignore_index=dataset.ignore_index).numpy()
+            demand = np.zeros(labels.shape, np.int64)
+            if hasattr(dataset, "demand"):
+                demand = np.stack([np.asarray(dataset.demand(i)) for i in here]).astype(np.int64)
+            devices = [next(model.parameters()).device for model in models]
+            said = [m(pixels.to(d)).argmax(1).cpu().numpy() for m, d in zip(models, devices)]
+            yield here, labels.numpy(), piece, demand, said
+    finally:
+        for model, mode in zip(models, modes):
+            model.train(mode)
