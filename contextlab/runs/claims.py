@@ -12,7 +12,7 @@ import numpy as np
 from contextlab.costs import Claim, Table, count
 from contextlab.networks.realtime import realtime
 from contextlab.runs import looks
-from contextlab.runs.config import streets
+from contextlab.runs.config import Config, streets
 from contextlab.runs.evidence import Paired, conditions, difference
 from contextlab.runs.experiments import EXPERIMENTS
 from contextlab.runs.verdicts import Part, alike, effect, judge, no_worse, pair
@@ -48,27 +48,37 @@ def ledger(names: Iterable[str] | None = None) -> Table:
 
 Pairs = dict[tuple[str, str], float | None]
 PLACES = {"": "", ", CamVid": "CamVid, "}  # end of an experiment's name, words before a finding
+Cells = dict[str, list[Config]]
+
+
+def _places(*names: str) -> list[tuple[Cells, str]]:
+    """The cells of experiments on streets and, where they have runs, on CamVid; and which it is."""
+    found = []
+    for where, words in PLACES.items():
+        if all(name + where in EXPERIMENTS for name in names):
+            cells: Cells = {}
+            for name in names:
+                cells |= conditions(name + where)
+            found.append((cells, words))
+    return found
 
 
 def _compared(experiment: str, pairs: Pairs, rule: Callable[..., str] = effect) -> list[Part]:
-    """Pairs (a, b) with the published a - b, on streets and, where it has runs, on CamVid."""
+    """Pairs (a, b) with the published a - b."""
     return [
-        pair(conditions(experiment + where), a, b, rule, published, words=words)
-        for where, words in PLACES.items()
-        if experiment + where in EXPERIMENTS
+        pair(cells, a, b, rule, published, words=words)
+        for cells, words in _places(experiment)
         for (a, b), published in pairs.items()
     ]
 
 
 def _to_first(experiment: str, rule: Callable[..., str] = alike) -> list[Part]:
-    """All other cells of an experiment against its first, on streets and on CamVid."""
-    parts = []
-    for where, words in PLACES.items():
-        if experiment + where in EXPERIMENTS:
-            found = conditions(experiment + where)
-            first, *rest = found
-            parts += [pair(found, label, first, rule, words=words) for label in rest]
-    return parts
+    """All other cells of an experiment against its first."""
+    return [
+        pair(cells, label, next(iter(cells)), rule, words=words)
+        for cells, words in _places(experiment)
+        for label in list(cells)[1:]
+    ]
 
 
 def _further(experiment: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -140,10 +150,12 @@ def _one_image() -> Claim:
 
 
 def _any_vector() -> Claim:
-    parts = []
-    for where, words in PLACES.items():
-        cells = conditions(f"S5{where}") | {"no gate": conditions(f"D1{where}")["none"]}
-        parts.append(pair(cells, "average, none", "no gate", effect, 0.5, words=words))
+    parts = [
+        pair(
+            cells | {"no gate": cells["none"]}, "average, none", "no gate", effect, 0.5, words=words
+        )
+        for cells, words in _places("S5", "D1")
+    ]
     return judge("S5", "SRNet, Table III", "a global average as a gate: 75.3 over 74.8", parts)
 
 
@@ -165,9 +177,8 @@ def _reasoning() -> Claim:
                     ("average, graph", "average, connected"): 2.5,
                     ("hadamard, correlation", "hadamard, connected"): 2.7}  # fmt: skip
     more = _further("S5", [("hadamard, graph", "hadamard, none")])
-    for where, words in PLACES.items():
+    for cells, words in _places("S5", "S9"):
         # one node: (1 - a) g W is a fully connected layer less its bias
-        cells = conditions(f"S5{where}") | conditions(f"S9{where}")
         equal = difference(cells, "K = 1", "hadamard, connected")
         more += f"; {words}graph of one node, as many weights as connected, {equal}"
     return judge(
