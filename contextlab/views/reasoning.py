@@ -17,7 +17,7 @@ from contextlab.modules import SqueezeReasoning
 
 from .figures import new_figure, picture, styled
 from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, floats, pixels, series
-from .widgets import Explorer
+from .widgets import Explorer, slider
 
 Map = Tensor | np.ndarray
 
@@ -146,16 +146,16 @@ class NodeExplorer(Explorer):
         sizes.continuous_update = False
         controls = {
             "nodes": sizes,
-            "node": _slider(nodes - 1, node, "node"),
-            "index": _slider(len(dataset) - 1, index, "image"),
+            "node": slider("node", nodes - 1, node),
+            "index": slider("image", len(dataset) - 1, index),
         }
         super().__init__(self._say, controls, "A street, and what its pixels say into one node.")
 
     def _redraw(self) -> None:
-        slider, last = self._controls["node"], self._controls["nodes"].value - 1
-        if slider.max != last:
-            moved = slider.value > last
-            slider.max, slider.disabled = last, last == 0
+        node, last = self._controls["node"], self._controls["nodes"].value - 1
+        if node.max != last:
+            moved = node.value > last
+            node.max, node.disabled = last, last == 0
             if moved:
                 return  # the slider moved to the last node there is, and that drew
         super()._redraw()
@@ -199,12 +199,6 @@ def node_explorer(
     if not have or any(k != nodes for k, nodes in have.items()):
         raise ValueError(f"expected networks by the number of their nodes, got {have}")
     return NodeExplorer(networks, dataset, nodes or next(iter(have)), node, index)
-
-
-def _slider(last: int, value: int, name: str) -> ipywidgets.IntSlider:
-    made = ipywidgets.IntSlider(value=value, min=0, max=last, description=name)
-    made.continuous_update = False
-    return made
 
 
 @styled

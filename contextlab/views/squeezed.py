@@ -16,7 +16,7 @@ from contextlab.modules import CBAM, GlobalContext, SqueezeExcite
 from .affinity import glow
 from .figures import new_figure, picture, styled
 from .palette import HEAT, INK, QUIET, STEP_COLOURS, floats, grey, pixels
-from .widgets import Explorer
+from .widgets import Explorer, slider
 
 Map = Tensor | np.ndarray
 
@@ -210,10 +210,8 @@ def squeeze_explorer(
                 words.append(f"{name}: from {n['low']:.2f} to {n['high']:.2f}")
         return figure, f"<b>{network}</b>; {'; '.join(words)}"
 
-    slider = ipywidgets.IntSlider(value=index, min=0, max=len(dataset) - 1, description="image")
-    slider.continuous_update = False
     controls = {
-        "index": slider,
+        "index": slider("image", len(dataset) - 1, index),
         "network": ipywidgets.ToggleButtons(options=list(networks), description="slot"),
     }
     return Explorer(draw, controls, "A street, and what the slot of a trained network makes of it.")

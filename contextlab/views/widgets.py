@@ -44,6 +44,13 @@ class Described(ipywidgets.VBox):
         return bundle
 
 
+def slider(name: str, last: int, value: int) -> ipywidgets.IntSlider:
+    """A slider from 0 to ``last`` that speaks once it is let go."""
+    made = ipywidgets.IntSlider(value=value, min=0, max=last, description=name)
+    made.continuous_update = False
+    return made
+
+
 class Explorer(Described):
     """Controls above a picture and a line of words.
 
@@ -270,9 +277,7 @@ def street_explorer(*, split: str = "val", index: int = 0, size: int = 500) -> E
         local = numbers["demands"]["local"]
         return figure, f"<b>{local:.0%}</b> of the pixels can be read from their own texture"
 
-    controls = {
-        "index": ipywidgets.IntSlider(value=index, min=0, max=size - 1, description="image")
-    }
+    controls = {"index": slider("image", size - 1, index)}
     for words in DEMAND_WORDS.values():
         controls[words.knob] = ipywidgets.FloatSlider(
             value=1.0, min=0, max=1, step=0.25, description=f"{words.letter} {words.title}"
