@@ -51,10 +51,8 @@ class Streets:
     def head(self, label: str) -> nn.Module:
         """The trained head of a condition of the experiment "CamVid", seed 0."""
         config = runs.experiments.configs("CamVid")[label][0]
-        path = self.folder / f"{config.name}.json" if self.folder else None
-        if path is not None and path.is_file():
-            return runs.read(path, config).model()
-        found = runs.evidence.find(config)
+        given = self.folder and runs.find_in(self.folder, config)
+        found = given or runs.find(config)
         if found is not None and found.weights is not None:
             return found.model()
         path = home() / "runs" / f"{config.name}.json"

@@ -186,22 +186,25 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     folder = options.folder or runs.shipped_folder() or runs.SHIPPED
+    files = runs.shipped_files()
+    file_of = {config.hash: name for name, group in files.items() for config in group}
     wanted = [c for c in runs.shipped() if fnmatch.fnmatch(c.name, f"*{options.only}*")]
     if not wanted:
         raise ValueError(f"no shipped run is called {options.only!r}; --list shows their names")
     for number, config in enumerate(wanted, 1):
-        path = folder / f"{config.name}.json"
-        if path.is_file():
-            run, how = runs.read(path, config), "there"
+        if (run := runs.find_in(folder, config)) is not None:
+            how = "there"
         elif options.list:
             _say(f"{number:2}/{len(wanted)} missing  {config.name}")
             continue
         else:
             keep = runs.keeps_weights(config)
             real = config.data == "camvid"
+            name = file_of[config.hash]
             run = runs.train(
                 config,
-                path,
+                folder / f"{name}.jsonl",
+                order=files[name],
                 keep=keep,
                 root=options.root if real else None,
                 pretrained=options.weights,
@@ -211,10 +214,8 @@ def _runs(options: argparse.Namespace) -> None:
         _say(
             f"{number:2}/{len(wanted)} {how:>7}  mIoU {100 * run.metrics.miou:5.1f}  {config.name}"
         )
-    known = {config.name for config in runs.shipped()}
-    for path in sorted(folder.glob("*.json")):
-        if path.stem not in known:
-            _say(f"{path} is of no shipped configuration any more: delete it and its weights")
+    for words in runs.misplaced(folder):
+        _say(words)
 
 
 def _catalogue(options: argparse.Namespace) -> None:

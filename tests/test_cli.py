@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from contextlab import __main__ as cli
 from contextlab import catalogue, data, runs, training
+from contextlab.runs import lists
 from contextlab.training import checkpoints
 
 NETWORK = "tf_efficientnet_lite0"
@@ -165,8 +166,8 @@ def test_evaluate_scores_a_stored_run_again(tmp_path, capsys):
 
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
-    monkeypatch.setattr(runs, "shipped", lambda: configs)
-    monkeypatch.setattr(runs, "keeps_weights", lambda config: config.seed == 0)
+    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs})
+    monkeypatch.setattr(lists, "_with_weights", lambda: configs[:1])
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
     assert capsys.readouterr().out.count("missing") == 2
@@ -175,10 +176,12 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     assert "there" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "runs").iterdir())
     first, second = (config.name for config in configs)
-    assert names == sorted([f"{first}.json", f"{first}.safetensors", f"{second}.json"])
-    monkeypatch.setattr(runs, "shipped", lambda: configs[:1])
+    assert names == [f"{first}.safetensors", "two.jsonl"]
+    assert [line.name for line in runs.lines(tmp_path / "runs")] == [first, second]
+    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs[:1]})
     assert cli.main(words) == 0
-    assert f"{second}.json is of no shipped configuration" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "line 2 of" in said and f"{second} is of no shipped configuration" in said
 
 
 def test_the_catalogue_is_printed(capsys):

@@ -161,15 +161,6 @@ def test_own_runs_come_before_shipped_ones(trained, tmp_path, empty_home):
     assert shipped.is_file()
 
 
-def test_shipped_runs_are_found_from_a_folder_below(trained, tmp_path, monkeypatch):
-    monkeypatch.delenv("CONTEXTLAB_RUNS")
-    copy_of(trained, tmp_path / "repository" / "lessons" / "runs")
-    deep = tmp_path / "repository" / "lessons" / "deep"
-    deep.mkdir()
-    monkeypatch.chdir(deep)
-    assert runs.load_or_train(trained.config).source == "shipped"
-
-
 def test_an_interrupted_run_is_continued(trained, monkeypatch, empty_home):
     config = trained.config
     fit = training.fit
@@ -252,6 +243,18 @@ def test_a_run_of_figures_alone_says_how_to_get_the_weights(tmp_path, empty_home
     again = runs.load_or_train(config, retrain=True)
     assert same_figures(again, made) and not again.model().training
     assert runs.load_or_train(config).source == "own"
+
+
+def test_a_shipped_run_is_a_line_with_its_weights_beside(trained, tmp_path):
+    config, folder = trained.config, tmp_path / "shipped"
+    made = runs.train(config, folder / "d1.jsonl", order=[config])
+    assert sorted(p.name for p in folder.iterdir()) == ["d1.jsonl", f"{config.name}.safetensors"]
+    found = runs.load_or_train(config)
+    assert found.source == "shipped" and same_figures(found, made) and same_figures(found, trained)
+    assert found.weights.read_bytes() == trained.weights.read_bytes()
+    found.weights.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"missing or not what line 1 of .*d1\.jsonl was made"):
+        runs.load_or_train(config)
 
 
 def test_nothing_is_printed(capfd):

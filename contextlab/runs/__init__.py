@@ -1,12 +1,14 @@
 """Training runs: load the one that is there, continue the one that was interrupted, or train.
 
-A run is named by its configuration. Its figures lie in ``<name>-<hash>.json`` and its weights, in
-half precision, beside them; the runs that the lessons show come with the repository.
+A run is named by its configuration. Its figures lie in ``<name>.json``, or as a line of a file of
+many runs, and its weights, in half precision, beside them; the runs that the lessons show come with
+the repository and with the installed package.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -20,8 +22,19 @@ from contextlab.runs import experiments
 from contextlab.runs.build import build_data, build_network
 from contextlab.runs.config import KNOBS, Config, camvid, streets
 from contextlab.runs.frozen import FrozenHead, StoredMaps
-from contextlab.runs.lists import keeps_weights, shipped
-from contextlab.runs.store import SHIPPED, Run, find, read, shipped_folder, write
+from contextlab.runs.lists import keeps_weights, misplaced, shipped, shipped_files
+from contextlab.runs.store import (
+    MANY,
+    SHIPPED,
+    Run,
+    find,
+    find_in,
+    lines,
+    need_shipped,
+    read,
+    shipped_folder,
+    write,
+)
 from contextlab.training import checkpoints
 
 __all__ = [
@@ -36,11 +49,16 @@ __all__ = [
     "camvid",
     "experiments",
     "find",
+    "find_in",
     "keeps_weights",
+    "lines",
     "load_or_train",
     "machine",
+    "misplaced",
+    "need_shipped",
     "read",
     "shipped",
+    "shipped_files",
     "shipped_folder",
     "streets",
     "train",
@@ -84,12 +102,13 @@ def train(
     save_every: int = 100,
     workers: int = 0,
     progress: bool | None = None,
+    order: Iterable[Config] = (),
 ) -> Run:
     """Train a configuration, or continue its training, and store the run.
 
     Args:
         config: what to train.
-        path: the JSON file of the run.
+        path: the JSON file of the run, or one of many runs (``.jsonl``) that gets a line.
         weights: the file of its weights; beside ``path`` by default.
         state: the folder of the training state, gone once the run is stored.
         half: store the weights in half precision.
@@ -99,12 +118,16 @@ def train(
         save_every: steps between two saved states.
         workers: processes that load images; they change no result.
         progress: draw a bar; ``None`` draws one where a person is watching.
+        order: of the lines in a file of many runs.
 
     Returns:
         The run.
     """
     path = Path(path)
-    weights = path.with_suffix(".safetensors") if weights is None else Path(weights)
+    if weights is None:
+        name = config.name if path.suffix == MANY else path.stem
+        weights = path.with_name(f"{name}.safetensors")
+    weights = Path(weights)
     state = home() / "states" / config.name if state is None else Path(state)
     dataset = build_data(config, "train", root=root)
     scenes = build_data(config, root=root)
@@ -143,7 +166,7 @@ def train(
         weights=weights if keep else None,
     )
     if main:
-        write(run, path)
+        write(run, path, order)
         checkpoints.remove(state)
     return run
 

@@ -1,9 +1,13 @@
-"""Which runs come with the lessons, and which of them keep their weights."""
+"""Which runs come with the lessons, where each lies, and which of them keep their weights."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, streets
 from contextlab.runs.experiments import EXPERIMENTS
+from contextlab.runs.store import MANY, lines
 
 # The family, in the order in which lessons 04 to 06 meet it; then what later lessons look into.
 FAMILY = (
@@ -81,29 +85,40 @@ def _other(context: str, seed: int = 0, **options) -> Config:
     return streets(context, seed=seed, budget="quick", context_options=options)
 
 
-def _figures_alone() -> list[Config]:
-    """The rest of the family, the spread over seeds, and what single questions ask for."""
+def _lessons() -> dict[str, list[Config]]:
+    """What the lessons ask for beyond the experiments: the file's name to its runs."""
 
     def run(context: str | None, seed: int = 0, **overrides) -> Config:
         return streets(context, seed=seed, budget="quick", **overrides)
 
-    found = [run(None, knobs={knob: 1.0}) for knob in KNOBS]
-    found += [run("non_local", context_options={"scale": False}), run("non_local", control=True)]
-    found += [run(context) for context in FAMILY if context not in LOOKED_INTO]
-    for seed in (1, 2):
-        found += [run(context, seed) for context in (None, "non_local", "squeeze_excite", *FAMILY)]
-        found += [_other("graph_conv", seed, steps=4)]
-    for seed in (0, 1, 2):
-        # is it the gate, or the bottleneck, that loses something?
-        found += [_other("gcnet", seed, fuse="scale"), _other("squeeze_excite", seed, reduction=1)]
-    found += [_other("aspp", rates=[12, 24, 36])]
-    found += [run("aspp", control=True), _other("criss_cross", recurrence=1)]
-    found += [_other("ocnet", seed, form="pyramid") for seed in (0, 1, 2)]
-    found += [_other("compact_non_local", kernel="rbf")]
-    # what the claims of the sources ask for
-    for experiment in EXPERIMENTS.values():
-        for configs in experiment.configs().values():
-            found += configs
+    everyone = (None, "non_local", "squeeze_excite", *FAMILY)
+    demands = [run(None, control=True), *(run(None, knobs={knob: 1.0}) for knob in KNOBS)]
+    demands += [run(context, control=True) for context in ("non_local", "aspp")]
+    # the same parameters, spread wider: 63 pixels instead of 31
+    options = [run(None, backbone_options={"dilation": [1, 2, 4]})]
+    # four steps along the pixel grid reach 63 pixels too, but only by averaging
+    options += [_other("graph_conv", seed, steps=4) for seed in (0, 1, 2)]
+    options += [run("non_local", context_options={"scale": False})]
+    # is it the gate, or the bottleneck, that loses something?
+    options += [_other("gcnet", seed, fuse="scale") for seed in (0, 1, 2)]
+    options += [_other("squeeze_excite", seed, reduction=1) for seed in (0, 1, 2)]
+    options += [_other("aspp", image_pool=False), _other("aspp", rates=[12, 24, 36])]
+    options += [_other("criss_cross", recurrence=1)]
+    options += [_other("ocnet", seed, form="pyramid") for seed in (0, 1, 2)]
+    options += [_other("compact_non_local", kernel="rbf")]
+    return {
+        "family": [run(context, seed) for context in everyone for seed in (0, 1, 2)],
+        "demands": demands,
+        "options": options,
+    }
+
+
+def _groups() -> dict[str, list[Config]]:
+    """The lessons' lists, then what the claims of the sources ask for."""
+    found = _lessons()
+    for name, experiment in EXPERIMENTS.items():
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        found[slug] = [config for configs in experiment.configs().values() for config in configs]
     return found
 
 
@@ -118,7 +133,52 @@ def shipped() -> list[Config]:
     Returns:
         Configurations for `load_or_train`.
     """
-    return _once(_with_weights() + _figures_alone())
+    return _once(_with_weights() + [config for group in _groups().values() for config in group])
+
+
+def shipped_files() -> dict[str, list[Config]]:
+    """Which runs lie together: the lessons' lists, and one file an experiment.
+
+    Returns:
+        The file's name without its suffix, such as ``"d1-camvid"``, to its runs in their order. A
+        run for which several ask lies with the first.
+    """
+    seen: set[str] = set()
+    files = {}
+    for name, group in _groups().items():
+        if own := [config for config in _once(group) if config.hash not in seen]:
+            files[name] = own
+            seen |= {config.hash for config in own}
+    return files
+
+
+def misplaced(folder: str | Path) -> list[str]:
+    """What lies in a folder of shipped runs and does not belong there, each in a sentence.
+
+    Args:
+        folder: where the runs lie; it need not exist.
+    """
+    folder = Path(folder)
+    file_of = {c.hash: f"{name}{MANY}" for name, group in shipped_files().items() for c in group}
+    found, seen = [], {}
+    for line in lines(folder):
+        if line.name is None:
+            found.append(f"{line} is no run: delete it")
+        elif line.hash not in file_of:
+            found.append(
+                f"{line}: {line.name} is of no shipped configuration any more: delete the line "
+                "and its weights"
+            )
+        elif line.hash in seen:
+            found.append(f"{line}: {line.name} stands in {seen[line.hash]} as well: delete one")
+        elif line.path.name != file_of[line.hash]:
+            found.append(f"{line}: {line.name} belongs to {file_of[line.hash]}: move the line")
+        seen.setdefault(line.hash, line)
+    known = {config.name for config in shipped()}
+    for path in sorted(folder.glob("*")):
+        if path.suffix != MANY and not (path.suffix == ".safetensors" and path.stem in known):
+            found.append(f"{path} is of no shipped configuration: delete it")
+    return found
 
 
 def keeps_weights(config: Config) -> bool:
