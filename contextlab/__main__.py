@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="score a stored run again")
     evaluate.set_defaults(command=_evaluate)
-    evaluate.add_argument("run", type=Path, help="folder of train, or the JSON file of a run")
+    evaluate.add_argument("run", type=Path, help="folder of train, a run's name or JSON file")
     evaluate.add_argument("--root", type=Path, help="where the data set lies")
     evaluate.add_argument("--weights", type=Path, help="the backbone's, of a frozen run")
     evaluate.add_argument("--split", help="that of the run by default")
@@ -170,7 +170,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     path = options.run / "metrics.json" if options.run.is_dir() else options.run
-    run = runs.read(path)
+    run = None if path.exists() else runs.named(str(path))
+    run = run or runs.read(path)
     split = options.split or run.config.split
     dataset = runs.build_data(run.config, split, root=options.root)
     model = _whole(run, options.weights)

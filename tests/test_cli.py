@@ -178,6 +178,9 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     first, second = (config.name for config in configs)
     assert names == [f"{first}.safetensors", "two.jsonl"]
     assert [line.name for line in runs.lines(tmp_path / "runs")] == [first, second]
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "runs"))
+    assert cli.main(["evaluate", first]) == 0
+    assert f"{first}, 8 images of val" in capsys.readouterr().out
     monkeypatch.setattr(lists, "_groups", lambda: {"two": configs[:1]})
     assert cli.main(words) == 0
     said = capsys.readouterr().out

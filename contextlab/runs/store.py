@@ -112,8 +112,8 @@ class Line:
 
     @property
     def hash(self) -> str | None:
-        """Of the run's configuration, the last word of its name."""
-        return self.name and self.name.rpartition("-")[2]
+        """Of the run's configuration."""
+        return self.name and _last(self.name)
 
     def __str__(self) -> str:
         return f"line {self.number} of {self.path}"
@@ -309,14 +309,28 @@ def find_in(folder: str | Path, config: Config, *, source: str = "own") -> Run |
         ValueError: the run is damaged or not of this configuration; two lines hold it; or no line
             does, and one is so damaged that it may be the one.
     """
-    if (path := Path(folder) / f"{config.name}.json").is_file():
+    return _look(Path(folder), config.name, config, source)
+
+
+def named(name: str) -> Run | None:
+    """As `find`, by the name of the run.
+
+    Args:
+        name: such as ``streets-non_local-glpca-quick-0-1f2e3d4c5b6a``.
+    """
+    found = (_look(folder, name, None, source) for folder, source in _places())
+    return next(filter(None, found), None)
+
+
+def _look(folder: Path, name: str, config: Config | None, source: str) -> Run | None:
+    if (path := folder / f"{name}.json").is_file():
         return read(path, config, source=source)
-    index = _index(_stamps(Path(folder).glob(f"*{MANY}")))
-    if there := index.get(config.hash):
+    index = _index(_stamps(folder.glob(f"*{MANY}")))
+    if there := index.get(_last(name)):
         line = _only(there)
         return _parse(line.text, line, line.path, config, source)
     if damaged := index.get(None):
-        raise _not_whole(damaged[0], f"and no other line holds {config.name}")
+        raise _not_whole(damaged[0], f"and no other line holds {name}")
     return None
 
 
@@ -360,6 +374,11 @@ def _places() -> Iterator[tuple[Path, str]]:
     yield home() / "runs", "own"
     if (folder := shipped_folder()) is not None:
         yield folder, "shipped"
+
+
+def _last(name: str) -> str:
+    """The last word of a run's name is the hash of its configuration."""
+    return name.rpartition("-")[2]
 
 
 Stamp = tuple[Path, int, int]  # a file, when it was written and how long it is

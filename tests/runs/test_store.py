@@ -57,6 +57,7 @@ def test_a_run_is_one_line_and_found_among_others(three, no_runs):
         assert (run.metrics.miou, run.source, run.config) == (miou, "shipped", config)
     assert len(texts(three)) == 3 and ": " not in texts(three)[0]
     assert runs.find(replace(SEEDS[0], seed=9)) is None
+    assert runs.named(SEEDS[2].name).config == SEEDS[2] and runs.named("none") is None
     assert runs.read(three, SEEDS[1]).metrics.miou == 0.51
     for config in (None, SEEDS[3]):
         with pytest.raises(ValueError, match=r"some.jsonl of 3 others"):
