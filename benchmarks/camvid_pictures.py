@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from contextlab import data, runs, views
-from contextlab.costs import inside
 from contextlab.home import home
+from contextlab.probes import inside
 
 IMAGES = Path(__file__).resolve().parents[1] / "lessons" / "images"
 

@@ -25,21 +25,25 @@ ARROWS: dict[str, tuple[str, str]] = {
         "torch einops numpy torchvision accelerate torchmetrics safetensors tqdm",
     ),
     "costs": (
-        "modules backbones networks data training",
+        "modules backbones networks",
         "torch einops numpy matplotlib torchinfo torchvision",
     ),
+    "probes": ("modules networks data", "torch einops numpy scipy"),
+    "runs": (
+        "home modules backbones networks data training costs probes",
+        "torch numpy safetensors",
+    ),
     "views": (
-        "modules backbones networks data training costs home",
+        "home modules backbones networks data training costs probes runs",
         "torch einops numpy matplotlib PIL ipywidgets IPython",
     ),
-    "runs": ("home modules backbones networks data training costs", "torch numpy safetensors"),
     "machine": ("home training", "torch"),
     "__main__": (
-        "home modules backbones networks data training costs views runs machine",
+        "home modules backbones networks data training costs probes views runs machine",
         "torch numpy PIL matplotlib",
     ),
     "exercises": (
-        "home modules backbones networks data training costs views runs machine",
+        "home modules backbones networks data training costs probes views runs machine",
         "torch einops numpy matplotlib ipywidgets IPython nbformat nbclient",
     ),
 }
@@ -122,7 +126,11 @@ def test_the_rules_themselves_hold_no_circle():
         ("training/loop.py", "from contextlab import data", "imports contextlab.data"),
         ("training/loop.py", "import contextlab.networks.segmentation", "contextlab.networks"),
         ("data/deep/a.py", "from ...training import fit", "imports contextlab.training"),
-        ("costs/a.py", "from contextlab import runs", "imports contextlab.runs"),
+        ("costs/a.py", "from contextlab import data", "imports contextlab.data"),
+        ("costs/a.py", "from contextlab.probes import inside", "imports contextlab.probes"),
+        ("probes/a.py", "from contextlab import costs", "imports contextlab.costs"),
+        ("probes/a.py", "from matplotlib.figure import Figure", "imports matplotlib"),
+        ("runs/a.py", "from contextlab import views", "imports contextlab.views"),
         ("runs.py", "from .exercises import check", "imports contextlab.exercises"),
         ("attic/a.py", "", "give the part 'attic' its arrows"),
     ],
@@ -148,3 +156,76 @@ def test_a_wrong_arrow_is_seen(path, source, found):
 )
 def test_a_right_arrow_passes(path, source):
     assert forbidden(path, source) == []
+
+
+def leads_to(path: str, source: str, files: set[str]) -> set[str]:
+    """The files of the house that a file imports from, wherever in it.
+
+    ``from contextlab.costs import count`` leads to the package's ``__init__`` and
+    ``from contextlab.costs import fitting`` to that file alone, although Python runs ``__init__``
+    first: what a package hands on is its files' own, and a file must not take it from there.
+    """
+
+    def file(name: str) -> str | None:
+        if name.partition(".")[0] != "contextlab":
+            return None
+        base = "/".join(name.split(".")[1:])
+        options = [f"{base}.py", f"{base}/__init__.py".lstrip("/")]
+        return next((option for option in options if option in files), None)
+
+    package = ["contextlab", *Path(path).parent.parts]
+    found: set[str | None] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {file(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parts, *filter(None, [node.module])])
+            found |= {file(f"{base}.{alias.name}") or file(base) for alias in node.names}
+    return {name for name in found if name is not None}
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Files that lead to each other in a ring, the first again at the end."""
+    open_, done = [], set()
+
+    def walk(path: str) -> list[str]:
+        if path in open_:
+            return [*open_[open_.index(path) :], path]
+        if path not in done:
+            open_.append(path)
+            for other in sorted(arrows.get(path, ())):
+                if found := walk(other):
+                    return found
+            done.add(open_.pop())
+        return []
+
+    return next((found for path in sorted(arrows) if (found := walk(path))), [])
+
+
+def test_no_files_import_each_other():
+    arrows = {
+        path: leads_to(path, (HOUSE / path).read_text(encoding="utf-8"), set(FILES))
+        for path in FILES
+    }
+    assert sum(map(len, arrows.values())) > len(FILES), "imports are not seen"
+    assert circle(arrows) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"a.py": "from . import b", "b.py": "def f():\n    from .a import g"}, "a b a"),
+        ({"a.py": "from .b import x", "b.py": "import contextlab.c", "c.py": "from . import a"},
+         "a b c a"),
+        ({"p/__init__.py": "from .a import x", "p/a.py": "from contextlab.p import y"},
+         "p/__init__ p/a p/__init__"),
+        ({"p/__init__.py": "from .a import x", "p/a.py": "from contextlab.p import b",
+          "p/b.py": ""}, ""),
+        ({"a.py": "from .b import x\nfrom .c import y", "b.py": "from .c import y", "c.py": ""},
+         ""),
+    ],
+)  # fmt: skip
+def test_a_circle_is_found(sources, found):
+    arrows = {path: leads_to(path, source, set(sources)) for path, source in sources.items()}
+    assert " ".join(circle(arrows)).replace(".py", "") == found

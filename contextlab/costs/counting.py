@@ -21,7 +21,6 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import (
     FlopCounterMode,
     flop_registry,
@@ -29,7 +28,8 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from .published import VECTOR_PRODUCTS, LayerRules
+from ._operators import VECTOR_PRODUCTS, written
+from .published import LayerRules
 
 CONVENTIONS = ("true", "published")
 _NEEDS_VALUES = (
@@ -37,8 +37,6 @@ _NEEDS_VALUES = (
     DynamicOutputShapeException,
     UnsupportedOperatorException,
 )
-# views that their schema calls new tensors
-_VIEWS = (torch.ops.aten._unsafe_view, torch.ops.aten._reshape_alias)
 _NAMES = {
     "mm": "matrix product",
     "addmm": "matrix product",
@@ -231,16 +229,6 @@ class _Writes(TorchDispatchMode):
         if not known and func._overloadpacket not in flop_registry:
             self._custom.add(f"{func.namespace}::{func._opname}")
         return out
-
-
-def written(func, out: object) -> int:
-    """Bytes of the outputs of an operator that are new tensors (by its schema)."""
-    if func._overloadpacket in _VIEWS:
-        return 0
-    outputs = out if isinstance(out, (tuple, list)) else (out,)
-    returns = func._schema.returns
-    fresh = [t for t, r in zip(outputs, returns) if r.alias_info is None]
-    return sum(t.numel() * t.element_size() for t in tree_leaves(fresh) if isinstance(t, Tensor))
 
 
 def _kind(operator: object) -> str:

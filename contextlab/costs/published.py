@@ -30,9 +30,9 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _MaxPoolNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ._operators import VECTOR_PRODUCTS, written
+
 _ATEN = torch.ops.aten
-# operator to the position of the argument whose number of elements is its MACs
-VECTOR_PRODUCTS = {_ATEN.mv: 0, _ATEN.addmv: 1, _ATEN.dot: 0, _ATEN.vdot: 0}
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU)
 
 
@@ -104,8 +104,6 @@ class LayerRules(TorchDispatchMode):
             self._calls[layer] = layer_flops(layer, inputs[0], output), size
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        from .counting import written
-
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         if self._inside:

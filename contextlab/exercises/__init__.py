@@ -21,10 +21,10 @@ from contextlab.exercises._core import (
     judge,
     lesson,
     lessons,
+    progress,
     reference,
     solution,
 )
-from contextlab.exercises._progress import progress
 from contextlab.exercises._quiz import Question, quiz
 
 __all__ = [

@@ -228,6 +228,25 @@ def solution(name: str) -> None:
     print(find(name).solution)
 
 
+def progress() -> None:
+    """Print a table: each lesson, how many of its exercises are solved, and its quiz."""
+    saved = _progress.read()
+    rows = [("lesson", "solved", "still to do", "quiz")]
+    for number in lessons():
+        part = lesson(number)
+        states = {
+            one.name: saved["exercises"].get(one.name, {}).get("state") for one in part.exercises
+        }
+        done = sum(state == "solved" for state in states.values())
+        todo = ", ".join(name for name, state in states.items() if state != "solved") or "nothing"
+        result = saved["quizzes"].get(number)
+        answered = f"{result['right']} of {result['total']}" if result else "-"
+        rows.append((f"{number} {part.title}", f"{done} of {len(states)}", todo, answered))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
 def _guard(function: Callable) -> Callable:
     """The same function, called through `call`: its errors come as words."""
 

@@ -13,11 +13,12 @@ import math
 import numpy as np
 import torch
 
-from contextlab.costs import Claim, fit_exponent, inside, objects
+from contextlab.costs import Claim, fit_exponent
 from contextlab.costs.claims import NOT, PARTLY, REPRODUCED, UNDECIDED
-from contextlab.costs.cooccurrence import HEADS, cooccurrence, skies
-from contextlab.costs.depth import FORMS, over_smoothing, propagation, reach
 from contextlab.data import Tiled
+from contextlab.probes import inside, objects
+from contextlab.probes.cooccurrence import HEADS, cooccurrence, skies
+from contextlab.probes.depth import FORMS, over_smoothing, propagation, reach
 from contextlab.runs.build import build_data
 from contextlab.runs.config import Config, streets
 from contextlab.runs.evidence import Paired, conditions, figure, find, paired

@@ -6,41 +6,35 @@ A figure function returns ``(figure, numbers)``: assert on the numbers, and hand
 
 from __future__ import annotations
 
+from contextlab.probes.cues import two_cues
+from contextlab.probes.receptive_field import (
+    central_share,
+    effective,
+    effective_width,
+    growth,
+    theoretical,
+)
+
 from .accuracy import demand_bars, miou_ruler
 from .affinity import Asker, affinity_figure, asked
 from .asking import askers, asking_explorer, asking_figure, implied_affinity
 from .bins import bins_figure, pooled_figure, structures_figure
-from .course_map import course_map, course_rows, course_table
 from .cues import cue_figure
 from .curves import cost_curves, training_curves
-from .everyone import cue_shares, everyone_figure
 from .fields import cone_figure, growth_figure, receptive_field_figure
 from .figures import new_figure, png, show, styled
-from .graphs import graph_figure, grid_figure, path_figure, propagate, smoothing_figure
-from .method_figure import method_figure
-from .overlap import overlap_figure
-from .overlay import gallery, scene
-from .overview import cost_scatter, demand_grid
-from .paired import paired_figure
-from .patches import chain_figure, patch_figure, window_figure
-from .reasoning import (
-    grouping_figure,
-    inside_reasoning,
-    matrices_figure,
-    node_explorer,
-    node_figure,
-    reasoning_figure,
-)
-from .receptive_field import central_share, effective, effective_width, growth, theoretical
-from .smoothing import decay_figure, reach_figure, two_answers_figure
-from .squeezed import (
+from .lesson_00 import course_map, course_rows, course_table
+from .lesson_01 import chain_figure, patch_figure, window_figure
+from .lesson_02 import graph_figure, grid_figure, path_figure, propagate, smoothing_figure
+from .lesson_03 import cue_shares, everyone_figure
+from .lesson_04 import (
     gates_figure,
     inside_slot,
     one_vector_figure,
     squeeze_explorer,
     squeeze_figure,
 )
-from .taps import (
+from .lesson_05 import (
     coverage,
     coverage_figure,
     padding_figure,
@@ -49,9 +43,8 @@ from .taps import (
     taps_figure,
     taps_of,
 )
-from .tricks import five_tricks_figure, hops_figure, spectrum_figure
-from .two_cues import two_cues
-from .two_graphs import (
+from .lesson_06 import five_tricks_figure, hops_figure, spectrum_figure
+from .lesson_07 import (
     cell_askers,
     cell_explorer,
     cells_figure,
@@ -59,6 +52,20 @@ from .two_graphs import (
     node_maps_figure,
     two_graphs_figure,
 )
+from .lesson_08 import (
+    grouping_figure,
+    inside_reasoning,
+    matrices_figure,
+    node_explorer,
+    node_figure,
+    reasoning_figure,
+)
+from .method_figure import method_figure
+from .overlap import overlap_figure
+from .overlay import gallery, scene
+from .overview import cost_scatter, demand_grid
+from .paired import paired_figure
+from .smoothing import decay_figure, reach_figure, two_answers_figure
 from .widgets import (
     affinity_picker,
     receptive_field_explorer,

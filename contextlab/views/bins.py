@@ -124,7 +124,7 @@ def structures_figure(
         the figure, and "bins" (size to (top, left, bottom, right) in pixels of the bin that holds
         the query) and "inside" (rate to how many of its nine taps lie on the map).
     """
-    from .taps import draw_taps
+    from .lesson_05 import draw_taps
 
     rgb = pixels(image)
     h, w = rgb.shape[:2]

@@ -12,10 +12,10 @@ from matplotlib.ticker import NullLocator
 from torch import Tensor
 
 from contextlab.costs import Fit, fit_exponent
+from contextlab.probes.receptive_field import Layer, central_share, effective_width, growth
 
 from .figures import log_ticks, new_figure, picture, styled
 from .palette import HEAT, INK, MARKERS, QUIET, series
-from .receptive_field import Layer, central_share, effective_width, growth
 
 
 @styled

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from .figures import new_figure, picture, styled
-from .graphs import propagate
+from .lesson_02 import propagate
 from .palette import DIVERGING, HEAT, INK, MARKERS, QUIET, grey, pixels, series
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .affinity import Asker, affinity_figure, asked
 from .fields import cone_figure
 from .figures import new_figure, png, styled
-from .graphs import draw_signal, propagate
+from .lesson_02 import draw_signal, propagate
 from .overlay import scene
 from .palette import grey, pixels
 

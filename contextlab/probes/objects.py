@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor, nn
+
+#: what belongs to one piece: pixels that share a side, in one image
+_NEIGHBOURS = np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))])
 
 
 def components(labels: Tensor, *, ignore_index: int = 255) -> Tensor:
@@ -27,25 +31,16 @@ def components(labels: Tensor, *, ignore_index: int = 255) -> Tensor:
     """
     if labels.ndim != 3:
         raise ValueError(f"expected labels 'n h w', got {tuple(labels.shape)}")
-    first = torch.arange(labels.numel()).view(labels.shape)  # each pixel's smallest known relative
-    down = labels[:, 1:] == labels[:, :-1]
-    across = labels[:, :, 1:] == labels[:, :, :-1]
-    while True:
-        before = first.clone()
-        for alike, one, two in (
-            (down, first[:, 1:], first[:, :-1]),
-            (across, first[:, :, 1:], first[:, :, :-1]),
-        ):
-            least = torch.minimum(one, two)
-            one.copy_(torch.where(alike, least, one))
-            two.copy_(torch.where(alike, torch.minimum(least, two), two))
-        first = first.flatten()[first]  # a relative's relative
-        if torch.equal(first, before):
-            break
-    known = labels != ignore_index
-    numbers = torch.full_like(first, -1)
-    numbers[known] = first[known].unique(return_inverse=True)[1]
-    return numbers
+    numbers, count = np.full(labels.shape, -1), 0
+    for kind in labels.unique().tolist():
+        if kind != ignore_index:
+            found, pieces = label(labels.numpy() == kind, _NEIGHBOURS)
+            numbers[found > 0] = found[found > 0] + count - 1
+            count += pieces
+    # class by class so far; now in the order in which pixels are read
+    _, first, places = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(np.where(numbers.flat[first] < 0, -1, first)))
+    return torch.from_numpy(order[places].reshape(numbers.shape) - (numbers < 0).any())
 
 
 @dataclass(frozen=True)

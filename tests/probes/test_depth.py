@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from contextlab.costs import fit_exponent
-from contextlab.costs.depth import FORMS, over_smoothing, propagation, reach, similarity
+from contextlab.probes.depth import FORMS, over_smoothing, propagation, reach, similarity
 
 
 def test_reach_grows_with_depth_and_effectively_with_its_root():

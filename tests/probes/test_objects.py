@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextlab import data
-from contextlab.costs.objects import ByArea, by_area, components, taken_over
+from contextlab.probes.objects import ByArea, by_area, components, taken_over
 
 
 def flood(labels: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from contextlab.costs.cooccurrence import HEADS, Head, cooccurrence, skies
+from contextlab.probes.cooccurrence import HEADS, Head, cooccurrence, skies
 
 
 @pytest.fixture(scope="module")

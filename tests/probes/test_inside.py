@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextlab import data, networks
-from contextlab.costs import inside
-from contextlab.costs.inside import explained, projected, selectivity, unevenness
+from contextlab.probes import inside
+from contextlab.probes.inside import explained, projected, selectivity, unevenness
 
 
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), groups=st.integers(1, 5))

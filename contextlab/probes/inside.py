@@ -224,9 +224,8 @@ def projected(maps: Tensor, channels: int | None = None, *, seed: int = 0) -> Te
     if not 1 <= channels <= c:
         raise ValueError(f"expected 1 to {c} mixtures of {c} channels, got {channels}")
     draw = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(c, c, generator=draw, dtype=torch.float64))
-    mix = (q * r.diagonal().sign())[:channels].to(maps)
-    return einsum(mix, maps, "k c, n c h w -> n k h w")
+    mix = nn.init.orthogonal_(torch.empty(c, c, dtype=torch.float64), generator=draw)
+    return einsum(mix[:channels].to(maps), maps, "k c, n c h w -> n k h w")
 
 
 def unevenness(maps: Tensor, segments: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ def test_the_explorer_draws_anew_for_another_node_and_another_image():
 
 def test_the_explorer_changes_to_another_number_of_nodes(monkeypatch):
     drawn = []
-    original = views.reasoning.node_figure
+    original = views.lesson_08.node_figure
     monkeypatch.setattr(
-        views.reasoning, "node_figure", lambda *a: (drawn.append(a[2]), original(*a))[1]
+        views.lesson_08, "node_figure", lambda *a: (drawn.append(a[2]), original(*a))[1]
     )
     networks = {k: small(nodes=k) for k in (1, 4, 8)}
     widget = views.node_explorer(networks, [(torch.rand(3, 32, 48), None)], nodes=4, node=3)

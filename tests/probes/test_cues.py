@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from contextlab.views import two_cues
+from contextlab.probes.cues import two_cues
 
 
 @pytest.mark.parametrize("letter", ["P", "C", "A"])
