@@ -128,7 +128,13 @@ def _strip(canvas: Canvas, d: Draws, c: float) -> None:
     from_pillar = canvas.x - _pixel(pillar)
     sides = [
         (from_pillar < 0, left_is_wall, M.SEGMENT_LEFT, M.MOTIF_LEFT, (pillar - 8, 1)),
-        (from_pillar >= 0, ~left_is_wall, M.SEGMENT_RIGHT, M.MOTIF_RIGHT, (pillar + 4, canvas.width - 7)),
+        (
+            from_pillar >= 0,
+            ~left_is_wall,
+            M.SEGMENT_RIGHT,
+            M.MOTIF_RIGHT,
+            (pillar + 4, canvas.width - 7),
+        ),
     ]
     for s, (side, is_wall, segment, motif, (inner, outer)) in enumerate(sides):
         own = np.where(_pixel(is_wall), bricks, bars)
