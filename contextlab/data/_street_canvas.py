@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-HEIGHT, WIDTH = 64, 128
+HEIGHT, WIDTH = 64, 128  # of the usual canvas
 SPLITS = {"train": 0, "val": 1, "test": 2}
 LOCAL, G, L, P, C, A = range(6)
 
@@ -80,9 +80,13 @@ def _mix(word: np.ndarray) -> np.ndarray:
 
 
 class Draws:
-    """The random decisions of a batch: one value per image and field number."""
+    """The random decisions of a batch: one value per image and field number.
 
-    def __init__(self, seed: int, split: str, indices: np.ndarray):
+    ``spread`` is how many times as high and wide as usual the canvas is.
+    """
+
+    def __init__(self, seed: int, split: str, indices: np.ndarray, spread: int = 1):
+        self.spread = spread
         with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
             stream = _mix(np.array([_WORD(seed) * _STEP + _WORD(SPLITS[split] + 1)]))
             self.key = _mix(stream + (indices.astype(_WORD) + _WORD(1)) * _STEP)
@@ -97,6 +101,10 @@ class Draws:
         span = np.asarray(high - low).astype(_WORD)
         return ((self.bits(field) >> _WORD(32)) * span >> _WORD(32)).astype(np.int32) + low
 
+    def extent(self, field: int, low: int, high) -> np.ndarray:
+        """A place or a length, which spreads with the canvas: uniform in [low, high) at 1."""
+        return self.integer(field, low * self.spread, high * self.spread)
+
     def chance(self, field: int, probability: float) -> np.ndarray:
         """True with the given probability, which is rounded to 24 bits."""
         return (self.bits(field) >> _WORD(40)).astype(np.int64) < round(probability * (1 << 24))
@@ -109,8 +117,9 @@ class Draws:
 
     def noise(self) -> np.ndarray:
         """Sensor noise ``n h w 3``, int16: sums of three draws, standard deviation about 8."""
+        height, width = HEIGHT * self.spread, WIDTH * self.spread
         with np.errstate(over="ignore"):
-            pixel = (np.arange(HEIGHT * WIDTH, dtype=_WORD) + _WORD(1)) * _STEP
+            pixel = (np.arange(height * width, dtype=_WORD) + _WORD(1)) * _STEP
             bits = _mix(_mix(self.key ^ _WORD(0xA5A5A5A5))[:, None] + pixel)
         # the three channels live 21 bits apart; a sum of three 7-bit draws stays in its 21 bits
         each = _WORD(0x7F | 0x7F << 21 | 0x7F << 42)
@@ -118,14 +127,20 @@ class Draws:
         noise = np.empty((*bits.shape, 3), np.int16)
         for channel in range(3):
             noise[..., channel] = total >> _WORD(21 * channel) & _WORD(0x1FF)
-        return ((noise - 190) >> 3).reshape(-1, HEIGHT, WIDTH, 3)
+        return ((noise - 190) >> 3).reshape(-1, height, width, 3)
 
 
 class Canvas:
-    """The material map of a batch and what each material means in each image."""
+    """The material map of a batch and what each material means in each image.
 
-    def __init__(self, n: int):
-        self.material = np.zeros((n, HEIGHT, WIDTH), np.uint8)
+    ``x`` (``1 1 w``) and ``y`` (``1 h 1``) are the coordinates of its pixels.
+    """
+
+    def __init__(self, n: int, spread: int = 1):
+        self.spread, self.height, self.width = spread, HEIGHT * spread, WIDTH * spread
+        self.x = np.arange(self.width, dtype=np.int32)[None, None, :]
+        self.y = np.arange(self.height, dtype=np.int32)[None, :, None]
+        self.material = np.zeros((n, self.height, self.width), np.uint8)
         self.colour = np.zeros((n, len(Material), 3), np.int32)
         self.label = np.zeros((n, len(Material)), np.uint8)
         self.demand = np.zeros((n, len(Material)), np.uint8)

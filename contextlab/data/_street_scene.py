@@ -9,6 +9,10 @@ What a material means is said once per image: its colour, its class, the demand 
 pose, and the demands that it is a cue of. A demand is posed by giving a material the same look
 for all classes of a group; the field numbers below never change, so the same street comes back
 with the demand on or off.
+
+On a canvas that is ``spread`` times as high and wide, the same decisions put the same things
+``spread`` times as far apart: bands, houses, segments, zones, signs and the ends of a long vehicle.
+What a thing looks like (texture, motif, sign, nose, wheel, stroke, tree, car) keeps its pixels.
 """
 
 from __future__ import annotations
@@ -17,21 +21,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ._street_canvas import HEIGHT, LOCAL, WIDTH, A, C, Canvas, Draws, G, L, P
+from ._street_canvas import LOCAL, A, C, Canvas, Draws, G, L, P
 from ._street_canvas import Material as M
 
 SKY, BUILDING, WALL, FENCE, VEGETATION, SIDEWALK, ROAD, BUS_ZONE, BIKE_ZONE, CAR, BUS = range(11)
 
-# first row of each horizontal band, before the whole scene moves up or down by at most two rows
-SIGN_TOP, STRIP_TOP, VERGE_TOP, ROAD_TOP = 2, 22, 32, 38
-VEHICLE_TOP, VEHICLE_END, MARKING, ZONE_TOP, ZONE_END = 34, 49, 50, 52, 62
-
-_X = np.arange(WIDTH, dtype=np.int32)[None, None, :]
-_Y = np.arange(HEIGHT, dtype=np.int32)[None, :, None]
+# first row of each horizontal band on the usual canvas, before the whole scene moves up or down by
+# at most two rows; a larger canvas spreads them
+SIGN_TOP, ROOF_TOP, STRIP_TOP, VERGE_TOP, ROAD_TOP = 2, 8, 22, 32, 38
+VEHICLE_TOP, MARKING, ZONE_TOP, ZONE_END = 34, 50, 52, 62
+VEHICLE_HEIGHT, CAR_HEIGHT = 15, 9
 
 
 def _pixel(value: np.ndarray) -> np.ndarray:
-    """One value per image, ready to meet the pixel coordinates ``_X`` and ``_Y``."""
+    """One value per image, ready to meet the pixel coordinates of a canvas."""
     return np.asarray(value)[:, None, None]
 
 
@@ -54,31 +57,35 @@ def _sky(canvas: Canvas, d: Draws, global_on: np.ndarray) -> np.ndarray:
     canvas.define(M.CLEAR_SKY, colour + d.jitter(3, 10), SKY, cue=cue)
     canvas.define(M.CLOUD, colour * 2 // 5 + 146 + d.jitter(4, 5), SKY, cue=cue)
     canvas.material[:] = M.CLEAR_SKY
+    end = 18 * canvas.spread  # houses hide what is below
     for f in (5, 8):
-        x, y, r = d.integer(f, 4, WIDTH - 4), d.integer(f + 1, 2, 12), d.integer(f + 2, 8, 17)
-        inside = (_X - _pixel(x)) ** 2 + 12 * (_Y[:, :18] - _pixel(y)) ** 2 < _pixel(r * r)
-        canvas.paint(0, 18, inside, M.CLOUD)
+        x, y, r = d.extent(f, 4, 124), d.extent(f + 1, 2, 12), d.extent(f + 2, 8, 17)
+        y = canvas.y[:, :end] - _pixel(y)
+        inside = (canvas.x - _pixel(x)) ** 2 + 12 * y**2 < _pixel(r * r)
+        canvas.paint(0, end, inside, M.CLOUD)
     return noon
 
 
 def _skyline(canvas: Canvas, d: Draws) -> None:
     """Up to eleven houses side by side, with windows, some of them lit. Read locally."""
-    widths = np.stack([d.integer(20 + j, 11, 24) for j in range(10)], 1)
-    ends = np.cumsum(widths, 1) - d.integer(30, 0, 12)[:, None]
+    roofs, ground = ROOF_TOP * canvas.spread, STRIP_TOP * canvas.spread
+    widths = np.stack([d.extent(20 + j, 11, 24) for j in range(10)], 1)
+    ends = np.cumsum(widths, 1) - d.extent(30, 0, 12)[:, None]
     starts = np.concatenate([np.full((len(ends), 1), -3), ends], 1)
-    house = (_X[0, :, :, None] >= ends[:, None, :]).sum(-1)  # n w: which house a column cuts
-    tops = np.stack([d.integer(31 + j, 8, 14) for j in range(11)], 1)
+    house = (canvas.x[0, :, :, None] >= ends[:, None, :]).sum(-1)  # n w: which house a column cuts
+    tops = np.stack([d.extent(31 + j, ROOF_TOP, 14) for j in range(11)], 1)
     top = np.take_along_axis(tops, house, 1)[:, None, :]
-    x = _X - np.take_along_axis(starts, house, 1)[:, None, :]  # columns from the house's edge
-    y = _Y[:, 8:STRIP_TOP] - top  # rows from the roof
+    x = canvas.x - np.take_along_axis(starts, house, 1)[:, None, :]  # columns from the house's edge
+    below = canvas.y[:, roofs:ground]
+    y = below - top  # rows from the roof
     house = house[:, None, :]
     inside = y >= 0
-    canvas.paint(8, STRIP_TOP, inside, M.FACADE + (house + _pixel(d.integer(45, 0, 4))) % 4)
-    columns, rows = (x % 5 >= 2) & (x % 5 < 4), (y % 4 >= 1) & (y % 4 < 3) & (_Y[:, 8:22] < 21)
+    canvas.paint(roofs, ground, inside, M.FACADE + (house + _pixel(d.integer(45, 0, 4))) % 4)
+    columns, rows = (x % 5 >= 2) & (x % 5 < 4), (y % 4 >= 1) & (y % 4 < 3) & (below < ground - 1)
     window = inside & columns & rows
     lit = (x // 5 * 7 + y // 4 * 5 + house * 3) % 4 == 0
-    canvas.paint(8, STRIP_TOP, window, M.DARK_WINDOW)
-    canvas.paint(8, STRIP_TOP, window & lit, M.LIT_WINDOW)
+    canvas.paint(roofs, ground, window, M.DARK_WINDOW)
+    canvas.paint(roofs, ground, window & lit, M.LIT_WINDOW)
     facades = [(186, 158, 130), (150, 140, 142), (170, 120, 100), (198, 186, 160)]
     for j, colour in enumerate(facades):
         canvas.define(M.FACADE + j, colour, BUILDING, jitter=d.jitter(46 + j, 12))
@@ -88,14 +95,16 @@ def _skyline(canvas: Canvas, d: Draws) -> None:
 
 def _trees(canvas: Canvas, d: Draws) -> None:
     """At most two round trees behind the strip. Read locally."""
-    y = _Y[:, 6:STRIP_TOP]
+    ground = STRIP_TOP * canvas.spread
+    above = ground - 16  # no crown reaches higher
+    y = canvas.y[:, above:ground]
     for f in (60, 64):
         there, r = d.chance(f, 0.7), d.integer(f + 3, 5, 9)
-        cx, cy = d.integer(f + 1, 0, WIDTH), d.integer(f + 2, 15, 19)
-        crown = (_X - _pixel(cx)) ** 2 + (y - _pixel(cy)) ** 2 < _pixel(r * r)
+        cx, cy = d.extent(f + 1, 0, 128), d.integer(f + 2, 15, 19) + ground - STRIP_TOP
+        crown = (canvas.x - _pixel(cx)) ** 2 + (y - _pixel(cy)) ** 2 < _pixel(r * r)
         crown &= _pixel(there)
-        canvas.paint(6, STRIP_TOP, crown, M.LEAVES)
-        canvas.paint(6, STRIP_TOP, crown & ((_X * 3 + y * 5) % 7 < 2), M.LEAF_SHADOW)
+        canvas.paint(above, ground, crown, M.LEAVES)
+        canvas.paint(above, ground, crown & ((canvas.x * 3 + y * 5) % 7 < 2), M.LEAF_SHADOW)
     canvas.define(M.LEAVES, (66, 122, 62), VEGETATION, jitter=d.jitter(68, 10))
     canvas.define(M.LEAF_SHADOW, (44, 92, 48), VEGETATION, jitter=d.jitter(69, 8))
 
@@ -107,29 +116,36 @@ def _strip(canvas: Canvas, d: Draws, c: float) -> None:
     of the segment (bricks or bars) tells which it is. The other segment's motif misleads.
     """
     posed = d.chance(80, c)
-    pillar = d.integer(81, 50, 79)
+    top, end = STRIP_TOP * canvas.spread, VERGE_TOP * canvas.spread
+    pillar = d.extent(81, 50, 79)
     left_is_wall = d.chance(82, 0.5)
     phase = _pixel(d.integer(83, 0, 5))
     panel_jitter = d.jitter(89, 8)
-    y = _Y[:, STRIP_TOP:VERGE_TOP]
-    neutral = ((_X + phase) % 10 == 0) | (y == STRIP_TOP + 2)
-    bricks = (y % 3 == 0) | ((_X + y // 3 * 2) % 5 == 0)
-    bars = (_X + phase) % 3 == 0
-    from_pillar = _X - _pixel(pillar)
+    y = canvas.y[:, top:end]
+    neutral = ((canvas.x + phase) % 10 == 0) | (y == top + 2)
+    bricks = (y % 3 == 0) | ((canvas.x + y // 3 * 2) % 5 == 0)
+    bars = (canvas.x + phase) % 3 == 0
+    from_pillar = canvas.x - _pixel(pillar)
     sides = [
         (from_pillar < 0, left_is_wall, M.SEGMENT_LEFT, M.MOTIF_LEFT, (pillar - 8, 1)),
-        (from_pillar >= 0, ~left_is_wall, M.SEGMENT_RIGHT, M.MOTIF_RIGHT, (pillar + 4, 121)),
+        (
+            from_pillar >= 0,
+            ~left_is_wall,
+            M.SEGMENT_RIGHT,
+            M.MOTIF_RIGHT,
+            (pillar + 4, canvas.width - 7),
+        ),
     ]
     for s, (side, is_wall, segment, motif, (inner, outer)) in enumerate(sides):
         own = np.where(_pixel(is_wall), bricks, bars)
         joints = np.where(_pixel(posed), neutral, own)
-        canvas.paint(STRIP_TOP, VERGE_TOP, side, segment)
-        canvas.paint(STRIP_TOP, VERGE_TOP, joints & side, segment + 1)
-        x = _X - _pixel(np.where(d.chance(84 + s, 0.5), inner, outer))
+        canvas.paint(top, end, side, segment)
+        canvas.paint(top, end, joints & side, segment + 1)
+        x = canvas.x - _pixel(np.where(d.chance(84 + s, 0.5), inner, outer))
         box = (x >= 0) & (x < 6)
         figure = np.where(_pixel(is_wall), bricks, x % 2 == 0)
-        canvas.paint(STRIP_TOP, VERGE_TOP, box, motif)
-        canvas.paint(STRIP_TOP, VERGE_TOP, figure & box, motif + 1)
+        canvas.paint(top, end, box, motif)
+        canvas.paint(top, end, figure & box, motif + 1)
         label = np.where(is_wall, WALL, FENCE)
         role = np.where(posed, C, LOCAL)
         jitter = d.jitter(86 + s, 8)
@@ -144,20 +160,21 @@ def _strip(canvas: Canvas, d: Draws, c: float) -> None:
         canvas.define(motif, ground + jitter, label, cue=role)
         ground = _choose(is_wall, [214, 190, 170], [46, 48, 54])
         canvas.define(motif + 1, ground + jitter, label, cue=role)
-    canvas.paint(STRIP_TOP, VERGE_TOP, (from_pillar >= 0) & (from_pillar < 3), M.PILLAR)
+    canvas.paint(top, end, (from_pillar >= 0) & (from_pillar < 3), M.PILLAR)
     canvas.define(M.PILLAR, (222, 216, 204), BUILDING, jitter=d.jitter(88, 6))
 
 
 def _verge(canvas: Canvas, d: Draws, posed: np.ndarray, noon: np.ndarray) -> None:
     """Sidewalk at noon, vegetation at dusk: demand G. Posed, both are the same speckle."""
-    y = _Y[:, VERGE_TOP:ROAD_TOP]
+    top, end = VERGE_TOP * canvas.spread, ROAD_TOP * canvas.spread
+    y = canvas.y[:, top:end]
     phase = _pixel(d.integer(90, 0, 7))
-    speckle = (_X * 5 + y * 3 + phase) % 7 == 0
-    tiles = ((_X + phase) % 6 == 0) | (y == VERGE_TOP + 3)
-    grass = (_X + y * 2 + phase) % 3 == 0
+    speckle = (canvas.x * 5 + y * 3 + phase) % 7 == 0
+    tiles = ((canvas.x + phase) % 6 == 0) | (y == top + 3)
+    grass = (canvas.x + y * 2 + phase) % 3 == 0
     dark = np.where(_pixel(posed), speckle, np.where(_pixel(noon), tiles, grass))
-    canvas.paint(VERGE_TOP, ROAD_TOP, True, M.VERGE)
-    canvas.paint(VERGE_TOP, ROAD_TOP, dark, M.VERGE_SPECK)
+    canvas.paint(top, end, True, M.VERGE)
+    canvas.paint(top, end, dark, M.VERGE_SPECK)
     label = np.where(noon, SIDEWALK, VEGETATION)
     role = np.where(posed, G, LOCAL)
     colour = _choose(posed, [172, 168, 140], _choose(noon, [196, 188, 184], [110, 160, 84]))
@@ -168,12 +185,13 @@ def _verge(canvas: Canvas, d: Draws, posed: np.ndarray, noon: np.ndarray) -> Non
 
 def _road(canvas: Canvas, d: Draws) -> None:
     """Kerb, grainy asphalt and a dashed line. Read locally."""
-    y = _Y[:, ROAD_TOP + 1 :]
-    canvas.paint(ROAD_TOP, HEIGHT, True, M.ASPHALT)
-    canvas.paint(ROAD_TOP, ROAD_TOP + 1, True, M.KERB)
-    grain = (_X * 7 + y * 11 + _X * y // 5) % 13 == 0
-    canvas.paint(ROAD_TOP + 1, HEIGHT, grain, M.ASPHALT_GRAIN)
-    canvas.paint(MARKING, MARKING + 1, (_X + _pixel(d.integer(95, 0, 12))) % 12 < 7, M.LANE_MARKING)
+    top, line = ROAD_TOP * canvas.spread, MARKING * canvas.spread
+    x, y = canvas.x, canvas.y[:, top + 1 :]
+    canvas.paint(top, canvas.height, True, M.ASPHALT)
+    canvas.paint(top, top + 1, True, M.KERB)
+    grain = (x * 7 + y * 11 + x * y // 5) % 13 == 0
+    canvas.paint(top + 1, canvas.height, grain, M.ASPHALT_GRAIN)
+    canvas.paint(line, line + 1, (x + _pixel(d.integer(95, 0, 12))) % 12 < 7, M.LANE_MARKING)
     canvas.define(M.ASPHALT, (96, 98, 104), ROAD, jitter=d.jitter(96, 8))
     canvas.define(M.ASPHALT_GRAIN, (84, 86, 92), ROAD)
     canvas.define(M.KERB, (150, 150, 150), ROAD)
@@ -189,8 +207,10 @@ def _zones_and_signs(canvas: Canvas, d: Draws, knobs: Mapping) -> None:
     """
     colour_rule = d.chance(100, knobs["share"])
     posed = np.where(colour_rule, d.chance(101, knobs["p"]), d.chance(102, knobs["a"]))
-    starts = d.integer(103, 3, 15), d.integer(104, 67, 79)
-    widths = d.integer(105, 34, 45), d.integer(106, 34, 45)
+    top, end = ZONE_TOP * canvas.spread, ZONE_END * canvas.spread
+    sign_top, foot = SIGN_TOP * canvas.spread, STRIP_TOP * canvas.spread
+    starts = d.extent(103, 3, 15), d.extent(104, 67, 79)
+    widths = d.extent(105, 34, 45), d.extent(106, 34, 45)
     first_is_bus = d.chance(107, 0.5)
     is_bus = first_is_bus, first_is_bus ^ ~d.chance(115, knobs["same"])
     if knobs["hues"]:
@@ -201,7 +221,7 @@ def _zones_and_signs(canvas: Canvas, d: Draws, knobs: Mapping) -> None:
         first = d.integer(108, 0, 192)
         hues = first, (first + d.integer(109, 56, 137)) % 192
     swapped = d.chance(110, 0.5) & colour_rule
-    free_places = d.integer(111, 4, 50), d.integer(112, 66, 112)
+    free_places = d.extent(111, 4, 50), d.extent(112, 66, 112)
     role = np.where(posed, np.where(colour_rule, P, A), LOCAL)
     for s in range(2):
         zone, sign, pole = M.ZONE_LEFT + 2 * s, M.SIGN_LEFT + 3 * s, M.POLE_LEFT + s
@@ -209,26 +229,26 @@ def _zones_and_signs(canvas: Canvas, d: Draws, knobs: Mapping) -> None:
         label = np.where(is_bus[s], BUS_ZONE, BIKE_ZONE)
         bus = _pixel(is_bus[s])
         # the zone
-        x, y = _X - _pixel(starts[s]), _Y[:, ZONE_TOP:ZONE_END]
+        x, y = canvas.x - _pixel(starts[s]), canvas.y[:, top:end]
         box = (x >= 0) & (x < _pixel(widths[s]))
         hatched, striped = (x + y) % 8 == 0, y % 4 == 0
         dotted = (x % 4 < 2) & (y % 4 < 2)
         paint = np.where(_pixel(posed), hatched, np.where(bus, striped, dotted))
-        canvas.paint(ZONE_TOP, ZONE_END, box, zone)
-        canvas.paint(ZONE_TOP, ZONE_END, box & paint, zone + 1)
+        canvas.paint(top, end, box, zone)
+        canvas.paint(top, end, box & paint, zone + 1)
         canvas.define(zone, key * 5 // 8 + 40, label, demand=role)
         canvas.define(zone + 1, key * 3 // 8 + 20, label, demand=role)
         # its sign: eleven pixels square, seven inside the coloured rim
         free = np.where(swapped, free_places[1 - s], free_places[s])
-        above = starts[s] + widths[s] // 2 - 5 + d.integer(113 + s, -6, 7)
-        x = _X - _pixel(np.where(colour_rule, free, above))
-        canvas.paint(SIGN_TOP, STRIP_TOP, x == 5, pole)
-        canvas.paint(SIGN_TOP, SIGN_TOP + 11, (x >= 0) & (x < 11), sign)
+        above = starts[s] + widths[s] // 2 - 5 + d.extent(113 + s, -6, 7)
+        x = canvas.x - _pixel(np.where(colour_rule, free, above))
+        canvas.paint(sign_top, foot, x == 5, pole)
+        canvas.paint(sign_top, sign_top + 11, (x >= 0) & (x < 11), sign)
         x, y = x - 2, np.arange(7)[None, :, None]
         inside = (x >= 0) & (x < 7)
         square = (x >= 1) & (x < 6) & (y >= 1) & (y < 6)
         wheels = (x != 3) & (y >= 3) & (y < 6)
-        rows = SIGN_TOP + 2, SIGN_TOP + 9
+        rows = sign_top + 2, sign_top + 9
         canvas.paint(*rows, inside, sign + 1)
         canvas.paint(*rows, inside & np.where(bus, square, wheels), sign + 2)
         canvas.define(pole, (70, 72, 76), label)
@@ -249,22 +269,23 @@ def _vehicles(canvas: Canvas, d: Draws, knobs: Mapping) -> tuple[np.ndarray, ...
     first = d.integer(122, 0, 3)
     kinds = first, (first + 1 + d.integer(123, 0, 2)) % 3
     lengths = (
-        np.where(crowded, d.integer(124, 52, 60), d.integer(125, 62, 85)),
-        d.integer(126, 52, 60),
+        np.where(crowded, d.extent(124, 52, 60), d.extent(125, 62, 85)),
+        d.extent(126, 52, 60),
     )
-    anywhere = d.integer(128, 1, WIDTH - lengths[0])
+    anywhere = d.integer(128, 1, canvas.width - lengths[0])
     starts = (
         np.where(crowded, d.integer(127, 1, 4), anywhere),
-        WIDTH - 1 - d.integer(129, 0, 3) - lengths[1],
+        canvas.width - 1 - d.integer(129, 0, 3) - lengths[1],
     )
     paint = d.jitter(132, 14)
-    rows = VEHICLE_TOP, VEHICLE_END
-    t = _Y[:, VEHICLE_TOP:VEHICLE_END] - VEHICLE_TOP  # rows from the roof; the last one is wheels
+    top = VEHICLE_TOP * canvas.spread
+    rows = top, top + VEHICLE_HEIGHT
+    t = canvas.y[:, :VEHICLE_HEIGHT]  # rows from the roof; the last one is wheels
     role = np.where(posed, L, LOCAL)
     for s in range(1 + crowded.any()):
         body, kind, length = (M.VEHICLE, M.SECOND)[s], kinds[s], _pixel(lengths[s])
         bus, truck, train = (_pixel(kind == k) for k in range(3))
-        x = _X - _pixel(starts[s])
+        x = canvas.x - _pixel(starts[s])
         u = np.where(_pixel(d.chance(130 + s, 0.5)), x, length - 1 - x)  # columns from the nose
         inside = (u >= 0) & (u < length)
         if s == 1:
@@ -306,24 +327,27 @@ def _vehicles(canvas: Canvas, d: Draws, knobs: Mapping) -> tuple[np.ndarray, ...
 
 def _car(canvas: Canvas, d: Draws, start, length, crowded) -> None:
     """A car in the larger gap beside the long vehicle, where it fits. Read locally."""
-    left, right = start - 1, WIDTH - 1 - (start + length)
+    left, right = start - 1, canvas.width - 1 - (start + length)
     size = d.integer(140, 15, 20)
     there = (np.maximum(left, right) >= size + 4) & ~crowded
     at = np.where(left >= right, 1 + (left - size) // 2, start + length + (right - size) // 2)
-    u, t = _X - _pixel(at), _Y[:, 40:49] - 40
+    end = VEHICLE_TOP * canvas.spread + VEHICLE_HEIGHT  # the wheels stand in one line
+    u, t = canvas.x - _pixel(at), canvas.y[:, :CAR_HEIGHT]
     size = _pixel(size)
     inside = (u >= 0) & (u < size) & _pixel(there)
     slope = 3 + (4 - t) // 2
     roof = (u >= slope) & (u < size - slope)
     body = inside & (((t >= 4) & (t < 8)) | roof)
     glass = (t >= 1) & (t < 4) & (u >= 5) & (u < size - 5) & (u != size // 2)
-    canvas.paint(40, 49, body, M.CAR_BODY)
-    canvas.paint(40, 49, body & glass, M.CAR_WINDOW)
+    canvas.paint(end - CAR_HEIGHT, end, body, M.CAR_BODY)
+    canvas.paint(end - CAR_HEIGHT, end, body & glass, M.CAR_WINDOW)
     canvas.define(M.CAR_BODY, _saturated(d.integer(141, 0, 192)), CAR)
     canvas.define(M.CAR_WINDOW, (58, 66, 78), CAR)
 
 
-def render(indices: np.ndarray, *, split: str, seed: int, knobs: Mapping) -> dict[str, np.ndarray]:
+def render(
+    indices: np.ndarray, *, split: str, seed: int, knobs: Mapping, spread: int = 1
+) -> dict[str, np.ndarray]:
     """Draw the images of the given indices.
 
     Args:
@@ -331,12 +355,13 @@ def render(indices: np.ndarray, *, split: str, seed: int, knobs: Mapping) -> dic
         split: "train", "val" or "test".
         seed: non-negative.
         knobs: g, l, p, c, a, crowd, share, same (probabilities) and hues (a count).
+        spread: how many times as high and wide as usual the canvas is.
 
     Returns:
         uint8 arrays: ``image`` n h w 3; ``label`` n h w; ``demand`` n h w, which demand a pixel
         poses (0: none); ``cue`` n h w, bit d set where the pixel is a cue of demand d.
     """
-    d, canvas = Draws(seed, split, indices), Canvas(len(indices))
+    d, canvas = Draws(seed, split, indices, spread), Canvas(len(indices), spread)
     global_on = d.chance(2, knobs["g"])
     noon = _sky(canvas, d, global_on)
     _skyline(canvas, d)
@@ -349,7 +374,8 @@ def render(indices: np.ndarray, *, split: str, seed: int, knobs: Mapping) -> dic
     _car(canvas, d, start, length, crowded)
 
     # the camera: up to two rows up or down, 0.85 to 1.06 times the light, noise
-    rows = np.clip(np.arange(HEIGHT) - d.integer(150, -2, 3)[:, None], 0, HEIGHT - 1)
+    last = canvas.height - 1
+    rows = np.clip(np.arange(last + 1) - d.integer(150, -2, 3)[:, None], 0, last)
     material = canvas.material[np.arange(len(rows))[:, None], rows]
     colour = canvas.colour * _pixel(d.integer(151, 218, 273)) >> 8
     lookup = material + (np.arange(len(rows), dtype=np.intp) * len(M))[:, None, None]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import _street_scene as scene
 from ._contract import IGNORE_INDEX
+from ._street_canvas import HEIGHT, WIDTH
 
 CLASSES = (
     "sky", "building", "wall", "fence", "vegetation", "sidewalk", "road",
@@ -122,6 +123,8 @@ class Streets:
         same: probability that both signs carry the same symbol. Without such images training
             often stays at chance on P and A.
         hues: 0 for a continuous key colour, or the number (2 to 192) of fixed ones.
+        far: draw the same streets on a canvas of 128 x 256 pixels, with everything at the size it
+            has but twice as far apart, so that cues lie twice as far from what they decide.
 
     Raises:
         ValueError: a split, size, seed or knob outside its range.
@@ -153,6 +156,7 @@ class Streets:
         share: float | None = None,
         same: float = 1 / 3,
         hues: int = 0,
+        far: bool = False,
     ):
         if split not in _SIZES:
             raise ValueError(f"split is one of {', '.join(_SIZES)}, not {split!r}")
@@ -169,7 +173,9 @@ class Streets:
                 raise ValueError(f"{name} is a probability from 0 to 1, not {value!r}")
         if not isinstance(hues, Integral) or not (hues == 0 or 2 <= hues <= 192):
             raise ValueError(f"hues is 0 (continuous) or a number from 2 to 192, not {hues!r}")
-        self.split, self.size, self.seed = split, int(size), int(seed)
+        if not isinstance(far, bool):
+            raise ValueError(f"far is True or False, not {far!r}")
+        self.split, self.size, self.seed, self.far = split, int(size), int(seed), far
         self.knobs = {**knobs, "hues": int(hues)}
         self._pool: dict[str, np.ndarray] = {}
 
@@ -178,6 +184,7 @@ class Streets:
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name}={value:.3g}" for name, value in self.knobs.items())
+        knobs += ", far=True" if self.far else ""
         return f"Streets({self.split!r}, size={self.size}, seed={self.seed}, {knobs})"
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
@@ -211,7 +218,9 @@ class Streets:
         """
         wanted = np.array([self._checked(i) for i in indices], dtype=np.int64)
         chunks = [
-            scene.render(part, split=self.split, seed=self.seed, knobs=self.knobs)
+            scene.render(
+                part, split=self.split, seed=self.seed, knobs=self.knobs, spread=1 + self.far
+            )
             for part in np.split(wanted, range(_CHUNK, len(wanted), _CHUNK))
         ]
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -226,7 +235,7 @@ class Streets:
         """One map of one image, from memory, drawn now if this is the first question."""
         index, pool = self._checked(index), self._pool
         if not pool:
-            shape = (self.size, scene.HEIGHT, scene.WIDTH)
+            shape = (self.size, HEIGHT * (1 + self.far), WIDTH * (1 + self.far))
             maps = {"image": (*shape, 3), "label": shape, "demand": shape}
             pool = {key: np.empty(value, np.uint8) for key, value in maps.items()}
             self._pool = pool = {**pool, "drawn": np.zeros(-(-self.size // _CHUNK), bool)}

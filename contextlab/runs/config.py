@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from contextlab import training
@@ -33,6 +34,11 @@ COURSE_OPTIONS = {
     "squeeze_excite": {"reduction": 4},
     "squeeze_reasoning": {"nodes": 8},
 }
+# The fair plain network: dilations that take no parameter and no multiplication more than the usual
+# ones, and a field of 7 + 8 * (2 + 4 + 8) = 119 pixels, which holds nearly every cue of a street.
+FAIR = {"dilation": [2, 4, 8]}
+# The same on far streets: 7 + 8 * (4 + 8 + 16) = 231 pixels.
+FAIR_FAR = {"dilation": [4, 8, 16]}
 # fields that came after the first runs, whose names must not change
 LATER = {"network": "fcn", "norm": "batch", "frozen": False}
 # steps and batch by budget, over a frozen backbone
@@ -112,6 +118,7 @@ class Config:
         if self.network != "fcn":
             words[1:] = [self.network, self.context or "plain"]
         if self.data == "streets":
+            words[0] = "far" if self.data_options.get("far") else self.data
             on = "".join(k for k in KNOBS if self.data_options.get(k, 1))
             words.append(on or "control")
         return "-".join([*words, self.budget, str(self.seed), self.hash])
@@ -171,6 +178,47 @@ def streets(
         budget=numbers.name,
     )
     return _override(config, overrides)
+
+
+def far(context: str | None = None, **setting) -> Config:
+    """The course's setting on streets that are drawn far apart, four times as many pixels.
+
+    Args:
+        context: name of a context module; ``None`` is the FCN.
+        setting: as for `streets`.
+
+    Returns:
+        The configuration; everything but the data is as on streets.
+
+    Example:
+        >>> far("non_local", budget="quick").name
+        'far-non_local-glpca-quick-0-76892b282059'
+    """
+    config = streets(context, **setting)
+    return replace(config, data_options={**config.data_options, "far": True})
+
+
+def fair(*, on: Callable[..., Config] = streets, **setting) -> Config:
+    """The fair plain network: an FCN that sees as far as a module, without any parameter more.
+
+    A context module must be better than this network before its mechanism is worth anything: the
+    usual FCN sees 35 pixels, and whatever sees further is better than that.
+
+    Args:
+        on: `streets` or `far`.
+        setting: what ``on`` takes besides the module and the backbone's options.
+
+    Raises:
+        ValueError: another setting than these two.
+
+    Example:
+        >>> fair(budget="quick").backbone_options, fair(on=far, budget="quick").backbone_options
+        ({'dilation': [2, 4, 8]}, {'dilation': [4, 8, 16]})
+    """
+    options = {streets: FAIR, far: FAIR_FAR}
+    if on not in options:
+        raise ValueError(f"the fair plain network is known on streets and far streets, not on {on}")
+    return on(None, backbone_options=dict(options[on]), **setting)
 
 
 def camvid(

@@ -39,6 +39,14 @@ HASHES = [
     ("val", 0, {"same": 1.0}, "178ab802ae00a5b9 0a427d6d8625760f a383c9925d8aefb1"),
     ("train", 7, MIXED, "7270aeaaa74f91ad e8f6bc07aaf95133 c4ecdea1097e5f01"),
 ]
+FAR = {"far": True}
+HASHES_FAR = [
+    ("train", 0, FAR, "2d906cbe8df6b875 8f258ac93acaf2c1 076f7e98112e29c4"),
+    ("val", 0, FAR, "c9f72e204e566760 970008d9c6d0c95d b34868060cbd382a"),
+    ("test", 0, FAR, "b5fde1ab1811484e 2d0b93d50cfdf2b0 5f5df994ffe30486"),
+    ("val", 0, FAR | OFF, "433af305e84dda81 970008d9c6d0c95d 5647f05ec1895894"),
+    ("train", 7, FAR | MIXED, "e06811ab39c6b4f7 5b4b11b1590ebb42 3e7352f3196a13aa"),
+]
 
 
 def digest(array: np.ndarray) -> str:
@@ -50,13 +58,38 @@ def posed() -> dict[str, np.ndarray]:
     return Streets("val").batch(range(500))
 
 
-@pytest.mark.parametrize("split, seed, knobs, expected", HASHES)
+@pytest.mark.parametrize("split, seed, knobs, expected", HASHES + HASHES_FAR)
 def test_images_labels_and_demands_are_the_published_ones(split, seed, knobs, expected):
     drawn = Streets(split, seed=seed, **knobs).batch(range(64))
     names = ("image", "label", "demand")
     assert [drawn[name].dtype for name in names] == [np.uint8] * 3
-    assert drawn["image"].shape == (64, 64, 128, 3)
+    assert drawn["image"].shape == ((64, 128, 256, 3) if knobs.get("far") else (64, 64, 128, 3))
     assert " ".join(digest(drawn[name]) for name in names) == expected
+
+
+def test_far_streets_are_the_same_streets_farther_apart():
+    near, far = Streets("val", size=20), Streets("val", size=20, far=True)
+    data.check(far)
+    assert far[0][0].shape == (3, 128, 256) and far.cue(0).shape == (6, 128, 256)
+    assert "far=True" in repr(far) and "far" not in repr(near)
+    signs = 0
+    for index in range(20):
+        (_, a), (_, b) = near[index], far[index]
+        # all that a street holds is there again; a car more fits where the gap is wider
+        assert set(a.unique().tolist()) <= set(b.unique().tolist())
+        assert set(near.demand(index).unique().tolist()) == set(far.demand(index).unique().tolist())
+        for d in (2, 3, 5):  # the nose and the signs keep their size, and are twice as far apart
+            one, two = near.cue(index)[d], far.cue(index)[d]
+            if d == 2:
+                assert one.sum() == two.sum()
+            elif one.any():
+                assert 2 * 11 * 11 * 0.9 < two.sum() <= 2 * 11 * 11
+                columns = [torch.arange(m.shape[1])[m.any(0)].double() for m in (one, two)]
+                assert columns[1].max() - columns[1].min() > columns[0].max() - columns[0].min()
+                signs += 1
+    assert signs == 20
+    with pytest.raises(ValueError, match="far is True or False, not 2"):
+        Streets("val", far=2)
 
 
 probability = st.sampled_from([0.0, 0.25, 1.0])
