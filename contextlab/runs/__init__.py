@@ -16,15 +16,14 @@ import torch
 
 from contextlab import training
 from contextlab.home import home
-from contextlab.runs import experiments
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import KNOBS, Config, camvid, streets
+from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, camvid, streets
 from contextlab.runs.frozen import FrozenHead, StoredMaps
-from contextlab.runs.lists import keeps_weights, shipped
 from contextlab.runs.store import SHIPPED, Run, find, read, shipped_folder, write
 from contextlab.training import checkpoints
 
 __all__ = [
+    "COURSE_OPTIONS",
     "KNOBS",
     "SHIPPED",
     "Config",
@@ -34,13 +33,10 @@ __all__ = [
     "build_data",
     "build_network",
     "camvid",
-    "experiments",
     "find",
-    "keeps_weights",
     "load_or_train",
     "machine",
     "read",
-    "shipped",
     "shipped_folder",
     "streets",
     "train",

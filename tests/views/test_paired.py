@@ -3,9 +3,9 @@
 import math
 
 import pytest
+from contextlab.runs.evidence import Paired
 
 from contextlab import views
-from contextlab.runs.evidence import Paired
 from contextlab.views.palette import SERIES
 
 
