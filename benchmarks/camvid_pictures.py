@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from contextlab import data, runs, views
+from contextlab import claims, data, runs, views
 from contextlab.home import home
 from contextlab.probes import inside
 
@@ -50,7 +50,7 @@ class Streets:
     @cache  # noqa: B019 - one object a process
     def head(self, label: str) -> nn.Module:
         """The trained head of a condition of the experiment "CamVid", seed 0."""
-        config = runs.experiments.configs("CamVid")[label][0]
+        config = claims.configs("CamVid")[label][0]
         given = self.folder and runs.find_in(self.folder, config)
         found = given or runs.find(config)
         if found is not None and found.weights is not None:
@@ -62,7 +62,7 @@ class Streets:
     @cache  # noqa: B019
     def backbone(self) -> Callable[[Tensor], Tensor]:
         """From images ``b 3 h w`` to the last map."""
-        config = runs.experiments.configs("CamVid")["FCN"][0]
+        config = claims.configs("CamVid")["FCN"][0]
         classes = len(self.frames.classes)
         network = runs.build_network(config, classes, weights=self.pretrained).eval()
 
@@ -115,7 +115,7 @@ def predictions(streets: Streets, frame: int = 180) -> Figure:
     """What the heads say about one frame, and where they err."""
     image, labels = streets.frames[frame]
     said = {}
-    for label in runs.experiments.configs("CamVid"):
+    for label in claims.configs("CamVid"):
         with torch.no_grad():
             said[label] = streets.head(label)(streets.backbone()(image[None]))[0].argmax(0)
     names, palette = streets.frames.classes, streets.frames.palette

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import itertools
-import json
 import shlex
 import sys
 from pathlib import Path
 
 import torch
 
-from contextlab import catalogue, costs, runs, training
+from contextlab import catalogue, claims, costs, runs, training
 from contextlab.home import home
-from contextlab.runs import claims as trained
 
 SETTINGS = {"camvid": runs.camvid, "streets": runs.streets}
 CAMVID_ONLY = ("backbone", "output_stride", "weights", "root", "frozen")
@@ -100,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     claims = commands.add_parser("claims", help="claims, settled by counting and by finished runs")
     claims.set_defaults(command=_claims)
     claims.add_argument("--only", default="*", metavar="PATTERN", help="e.g. 'D*' or S8")
+    claims.add_argument("--long", action="store_true", help="what was found, and over how many")
+    claims.add_argument("--html", type=Path, metavar="FILE", help="write the ledger as a page")
     claims.add_argument("--times", type=Path, help="a JSON file of benchmarks/modules.py")
     return parser
 
@@ -187,9 +186,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     folder = options.folder or runs.shipped_folder() or runs.SHIPPED
-    files = runs.shipped_files()
+    files = claims.shipped_files()
     file_of = {config.hash: name for name, group in files.items() for config in group}
-    wanted = [c for c in runs.shipped() if fnmatch.fnmatch(c.name, f"*{options.only}*")]
+    wanted = [c for c in claims.shipped() if fnmatch.fnmatch(c.name, f"*{options.only}*")]
     if not wanted:
         raise ValueError(f"no shipped run is called {options.only!r}; --list shows their names")
     for number, config in enumerate(wanted, 1):
@@ -199,7 +198,7 @@ def _runs(options: argparse.Namespace) -> None:
             _say(f"{number:2}/{len(wanted)} missing  {config.name}")
             continue
         else:
-            keep = runs.keeps_weights(config)
+            keep = claims.keeps_weights(config)
             real = config.data == "camvid"
             name = file_of[config.hash]
             run = runs.train(
@@ -215,7 +214,7 @@ def _runs(options: argparse.Namespace) -> None:
         _say(
             f"{number:2}/{len(wanted)} {how:>7}  mIoU {100 * run.metrics.miou:5.1f}  {config.name}"
         )
-    for words in runs.misplaced(folder):
+    for words in claims.misplaced(folder):
         _say(words)
 
 
@@ -232,25 +231,34 @@ def _bill(options: argparse.Namespace) -> None:
 
 
 def _claims(options: argparse.Namespace) -> None:
-    seconds = {}
-    if options.times is not None:
-        try:
-            for row in json.loads(options.times.read_text())["rows"]:
-                if row["pass"] == "forward":
-                    seconds[row["module"], row["side"]] = row["ours (ms)"] / 1e3
-        except (json.JSONDecodeError, KeyError, TypeError) as problem:
-            raise ValueError(
-                f"{options.times} holds no measured times ({problem!r}): "
-                f"python benchmarks/modules.py --json {options.times} writes them"
-            ) from problem
-    counted = [c for c in costs.claims(seconds) if fnmatch.fnmatch(c.name, options.only)]
-    names = [name for name in trained.CLAIMS if fnmatch.fnmatch(name, options.only)]
-    if not counted and not names:
+    known = claims.entries()
+    names = [name for name in known if fnmatch.fnmatch(name, options.only)]
+    if not names:
         raise ValueError(f"no claim is called {options.only!r}; without --only all are printed")
-    for claim in itertools.chain(counted, map(trained.claim, names)):
-        _say(f"{claim.name} ({claim.source}): {claim.sentence}")
-        _say(f"    {claim.found}")
-        _say(f"    {claim.verdict}")
+
+    def told(name: str) -> None:
+        if sys.stderr.isatty():
+            print(f"{name} ...", end="\r", file=sys.stderr, flush=True)
+
+    found = claims.settle(names, times=options.times, told=told)
+    if options.html:
+        from contextlab.training.checkpoints import write_atomically
+        from contextlab.views.ledger import ledger_page
+
+        page = options.html.resolve()
+        lessons = (runs.shipped_folder() or page).parent
+        lessons = lessons if any(lessons.glob("*.ipynb")) else None
+        write_atomically(page, ledger_page(found, lessons=lessons, beside=page.parent))
+        _say(f"{len(found)} claims in {options.html}")
+        return
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in claims.totals(found).items())
+    _say(f"{len(found)} claims: {counts}\n")
+    for claim in found:
+        _say(f"{claim.verdict:14}  {claim.name:3}  {claim.sentence} ({claim.source})")
+        if options.long:
+            _say(f"{'':21}{claim.found}")
+    if not options.long:
+        _say("\n--long says what was found, --html FILE makes a page of it")
 
 
 def _whole(run: runs.Run, weights: Path | None) -> torch.nn.Module:

@@ -33,17 +33,21 @@ ARROWS: dict[str, tuple[str, str]] = {
         "home modules backbones networks data training costs probes",
         "torch numpy safetensors",
     ),
+    "claims": (
+        "home modules networks data training costs probes runs",
+        "torch einops numpy scipy",
+    ),
     "views": (
-        "home modules backbones networks data training costs probes runs",
+        "home modules backbones networks data training costs probes runs claims",
         "torch einops numpy matplotlib PIL ipywidgets IPython",
     ),
     "machine": ("home training", "torch"),
     "__main__": (
-        "home modules backbones networks data training costs probes views runs machine",
+        "home modules backbones networks data training costs probes views runs claims machine",
         "torch numpy PIL matplotlib",
     ),
     "exercises": (
-        "home modules backbones networks data training costs probes views runs machine",
+        "home modules backbones networks data training costs probes views runs claims machine",
         "torch einops numpy matplotlib ipywidgets IPython nbformat nbclient",
     ),
 }

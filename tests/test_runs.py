@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from contextlab import catalogue, runs, training
+from contextlab import catalogue, claims, runs, training
 from contextlab.training import checkpoints
 
 
@@ -283,7 +283,7 @@ def test_camvid_budgets_shrink_to_a_proof():
 
 
 def test_the_shipped_list_has_what_the_lessons_compare():
-    names = [config.name for config in runs.shipped()]
+    names = [config.name for config in claims.shipped()]
     assert len(set(names)) == len(names)
     wanted = [runs.streets(control=True, budget="quick"), runs.streets(budget="quick")]
     wanted += [runs.streets(knobs={k: 1}, budget="quick") for k in runs.KNOBS]
@@ -293,23 +293,23 @@ def test_the_shipped_list_has_what_the_lessons_compare():
         for seed in range(3)
     ]
     assert {config.name for config in wanted} <= set(names)
-    assert all(config.budget == "quick" for config in runs.shipped())
+    assert all(config.budget == "quick" for config in claims.shipped())
 
 
 def test_every_module_has_its_runs():
     """Three seeds with all demands: what the comparison of the family in lesson 06 shows."""
     shown = {
         (c.context, c.seed)
-        for c in runs.shipped()
+        for c in claims.shipped()
         if (c.data, c.network) == ("streets", "fcn") and all(c.data_options.values())
     }
     assert shown >= {(name, seed) for name in (None, *catalogue()) for seed in range(3)}
 
 
 def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
-    names = {config.name for config in runs.shipped()}
-    for key, experiment in runs.experiments.EXPERIMENTS.items():
-        cells = runs.experiments.configs(key)
+    names = {config.name for config in claims.shipped()}
+    for key, experiment in claims.EXPERIMENTS.items():
+        cells = claims.configs(key)
         assert len(cells) > 1 and experiment.question.endswith("?")
         assert {c.name for found in cells.values() for c in found} <= names
         assert len({c.hash for found in cells.values() for c in found}) == len(cells) * len(
@@ -318,7 +318,7 @@ def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
         for found in cells.values():
             assert tuple(c.seed for c in found) == experiment.seeds
     with pytest.raises(ValueError, match=r"an experiment of D1.*got 'D99'"):
-        runs.experiments.configs("D99")
+        claims.configs("D99")
 
 
 def test_an_unknown_network_or_norm_is_named():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contextlab import data, runs, training
+from contextlab import claims, data, runs, training
 
 FOLDER = Path(__file__).parents[1] / runs.SHIPPED
 
@@ -17,8 +17,8 @@ def read(config: runs.Config) -> runs.Run:
 
 def test_nothing_lies_there_that_no_lesson_shows():
     """Each run once, in the file of the experiment that asks for it first."""
-    assert runs.misplaced(FOLDER) == []
-    files = runs.shipped_files()
+    assert claims.misplaced(FOLDER) == []
+    files = claims.shipped_files()
     assert {path.stem for path in FOLDER.glob("*.jsonl")} == files.keys()
     for name, group in files.items():  # in the experiment's order, so that differences are small
         there = [line.name for line in runs.lines(FOLDER) if line.path.stem == name]
@@ -26,9 +26,9 @@ def test_nothing_lies_there_that_no_lesson_shows():
 
 
 def test_every_shipped_run_has_one_file():
-    placed = [config.hash for group in runs.shipped_files().values() for config in group]
-    assert sorted(placed) == sorted(config.hash for config in runs.shipped())
-    assert {"family", "demands", "options", "d1", "d1-camvid"} <= runs.shipped_files().keys()
+    placed = [config.hash for group in claims.shipped_files().values() for config in group]
+    assert sorted(placed) == sorted(config.hash for config in claims.shipped())
+    assert {"family", "demands", "options", "d1", "d1-camvid"} <= claims.shipped_files().keys()
 
 
 def test_they_are_small():
@@ -36,7 +36,7 @@ def test_they_are_small():
     assert max(sizes) < 1_000_000 and sum(sizes) < 12_000_000
 
 
-@pytest.mark.parametrize("config", runs.shipped(), ids=lambda config: config.name)
+@pytest.mark.parametrize("config", claims.shipped(), ids=lambda config: config.name)
 def test_a_run_is_whole(config):
     run = read(config)
     images = data.camvid.COUNTS["test"] if config.data == "camvid" else config.images
@@ -48,11 +48,13 @@ def test_a_run_is_whole(config):
     if "out_indices" in config.backbone_options:
         least = 0.3  # a backbone that is cut behind its first stages
     assert least < run.metrics.miou <= most
-    assert (run.weights is not None) == runs.keeps_weights(config)
+    assert (run.weights is not None) == claims.keeps_weights(config)
 
 
 @pytest.mark.parametrize(
-    "config", [c for c in runs.shipped() if runs.keeps_weights(c)], ids=lambda config: config.name
+    "config",
+    [c for c in claims.shipped() if claims.keeps_weights(c)],
+    ids=lambda config: config.name,
 )
 def test_its_weights_still_score_what_it_says(config):
     run = read(config)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from .bill import BILLS, Line, bill, lines
-from .claims import Claim, claims, kendall, ledger
 from .counting import Cost, count, needed_macs
 from .fitting import Fit, fit_exponent
 from .measuring import Measurement, measure
@@ -20,18 +19,14 @@ __all__ = [
     "REPORT_CLASSES",
     "REPORT_IOU",
     "REPORT_MIOU",
-    "Claim",
     "Cost",
     "Fit",
     "Line",
     "Measurement",
     "Table",
     "bill",
-    "claims",
     "count",
     "fit_exponent",
-    "kendall",
-    "ledger",
     "lines",
     "measure",
     "needed_macs",

@@ -18,11 +18,9 @@ import torch
 
 from contextlab import training
 from contextlab.home import home
-from contextlab.runs import experiments
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import KNOBS, Config, camvid, streets
+from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, camvid, fair, far, streets
 from contextlab.runs.frozen import FrozenHead, StoredMaps
-from contextlab.runs.lists import keeps_weights, misplaced, shipped, shipped_files
 from contextlab.runs.store import (
     MANY,
     SHIPPED,
@@ -39,6 +37,7 @@ from contextlab.runs.store import (
 from contextlab.training import checkpoints
 
 __all__ = [
+    "COURSE_OPTIONS",
     "KNOBS",
     "SHIPPED",
     "Config",
@@ -48,19 +47,16 @@ __all__ = [
     "build_data",
     "build_network",
     "camvid",
-    "experiments",
+    "fair",
+    "far",
     "find",
     "find_in",
-    "keeps_weights",
     "lines",
     "load_or_train",
     "machine",
-    "misplaced",
     "named",
     "need_shipped",
     "read",
-    "shipped",
-    "shipped_files",
     "shipped_folder",
     "streets",
     "train",

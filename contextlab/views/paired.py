@@ -27,7 +27,7 @@ def paired_figure(
 
     Args:
         rows: name to something with ``differences``, ``mean``, ``low`` and ``high``, such as
-            ``runs.evidence.Paired``, or to a sequence of differences, drawn without an interval.
+            ``claims.Paired``, or to a sequence of differences, drawn without an interval.
         xlabel: what is compared, with its unit.
         band: shade differences of at most so many points, too small to matter; all of it is seen.
         published: name to the difference that a paper prints, drawn as a hollow diamond.

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from contextlab import runs, training
-from contextlab.runs import lists, store
+from contextlab import claims, runs, training
+from contextlab.claims import lists
+from contextlab.runs import store
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [runs.streets(seed=seed, budget="smoke") for seed in range(4)]
@@ -172,17 +173,17 @@ def test_a_lock_that_a_killed_process_left_is_named(three, monkeypatch):
 def test_what_does_not_belong_is_listed(no_runs, monkeypatch):
     monkeypatch.setattr(lists, "_groups", lambda: {"a": SEEDS[:2], "b": SEEDS[1:3]})
     monkeypatch.setattr(lists, "_with_weights", lambda: [])
-    assert {k: len(v) for k, v in runs.shipped_files().items()} == {"a": 2, "b": 1}
+    assert {k: len(v) for k, v in claims.shipped_files().items()} == {"a": 2, "b": 1}
     runs.write(made_up(SEEDS[0]), no_runs / "a.jsonl")
     runs.write(made_up(SEEDS[1]), no_runs / "a.jsonl")
-    assert runs.misplaced(no_runs) == []
+    assert claims.misplaced(no_runs) == []
     runs.write(made_up(SEEDS[0]), no_runs / "b.jsonl")
     runs.write(made_up(SEEDS[2]), no_runs / "a.jsonl")
     runs.write(made_up(SEEDS[3]), no_runs / "a.jsonl")
     with (no_runs / "a.jsonl").open("a") as file:
         file.write("<<<<<<<\n")
     (no_runs / "notes.json").write_text("{}")
-    moved, old, no_run, twice, stray = runs.misplaced(no_runs)
+    moved, old, no_run, twice, stray = claims.misplaced(no_runs)
     assert "line 3 of" in moved and "belongs to b.jsonl" in moved
     assert "line 4 of" in old and "of no shipped configuration any more" in old
     assert "line 5 of" in no_run and "is no run" in no_run

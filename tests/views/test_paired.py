@@ -5,7 +5,7 @@ import math
 import pytest
 
 from contextlab import views
-from contextlab.runs.evidence import Paired
+from contextlab.claims import Paired
 from contextlab.views.palette import SERIES
 
 

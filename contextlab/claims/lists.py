@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, streets
-from contextlab.runs.experiments import EXPERIMENTS
-from contextlab.runs.store import MANY, lines
+from contextlab.runs import COURSE_OPTIONS, KNOBS, MANY, Config, lines, streets
+
+from .experiments import EXPERIMENTS
 
 # The family, in the order in which lessons 04 to 06 meet it; then what later lessons look into.
 FAMILY = (
@@ -117,6 +117,8 @@ def _groups() -> dict[str, list[Config]]:
     """The lessons' lists, then what the claims of the sources ask for."""
     found = _lessons()
     for name, experiment in EXPERIMENTS.items():
+        if experiment.planned:
+            continue
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         found[slug] = [config for configs in experiment.configs().values() for config in configs]
     return found

@@ -7,33 +7,8 @@ from dataclasses import replace
 import pytest
 
 from contextlab import runs, training
-from contextlab.runs import evidence, experiments
-from contextlab.runs.evidence import Paired, compare, figure, find, paired, t_quantile
-
-
-@pytest.mark.parametrize(
-    "p, df, table",  # any printed table of Student's t
-    [(0.975, 1, 12.706), (0.975, 2, 4.303), (0.975, 3, 3.182), (0.975, 4, 2.776),
-     (0.975, 9, 2.262), (0.975, 30, 2.042), (0.8, 4, 0.941), (0.95, 1, 6.314), (0.9, 7, 1.415),
-     (0.975, 199, 1.972), (0.025, 4, -2.776)],
-)  # fmt: skip
-def test_quantiles_are_those_of_the_tables(p, df, table):
-    assert t_quantile(p, df) == pytest.approx(table, abs=6e-4)
-
-
-def test_quantiles_of_known_distributions():
-    assert t_quantile(0.75, 1) == pytest.approx(1)  # Cauchy: tan(π/4)
-    p = 0.9
-    exact = (2 * p - 1) / math.sqrt(2 * p * (1 - p))  # two degrees of freedom, in closed form
-    assert t_quantile(p, 2) == pytest.approx(exact)
-    assert t_quantile(0.5, 5) == pytest.approx(0, abs=1e-9)
-    assert t_quantile(0.975, 5001) == pytest.approx(1.9604, abs=1e-3)  # nearly the normal's
-
-
-@pytest.mark.parametrize("p, df", [(0, 3), (1, 3), (0.5, 0), (0.5, 1.5)])
-def test_quantiles_of_nothing_are_refused(p, df):
-    with pytest.raises(ValueError, match="expected"):
-        t_quantile(p, df)
+from contextlab.claims import evidence, experiments
+from contextlab.claims.evidence import Paired, compare, figure, find, paired
 
 
 def test_by_hand():

@@ -11,53 +11,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scipy.special import stdtrit
+
 from contextlab.costs import Table
-from contextlab.runs import experiments
-from contextlab.runs.config import Config
-from contextlab.runs.store import Run, find
+from contextlab.runs import Config, Run, find
+
+from . import experiments
 
 LEVEL, POWER = 0.95, 0.80
-
-
-def t_quantile(p: float, df: int) -> float:
-    """The number that a variable of Student's t distribution stays below with probability p.
-
-    With θ = atan(t / √ν), P(|T| < t) is, for odd and for even degrees of freedom ν,
-
-        2/π (θ + sin θ (cos θ + 2/3 cos³ θ + ... + (2 4 ... (ν-3)) / (3 5 ... (ν-2)) cos^(ν-2) θ))
-        sin θ (1 + 1/2 cos² θ + ... + (1 3 ... (ν-3)) / (2 4 ... (ν-2)) cos^(ν-2) θ)
-
-    (Abramowitz and Stegun, 26.7.3 and 26.7.4), which is turned round by halving intervals.
-
-    Args:
-        p: probability, from 0 to 1, both excluded.
-        df: degrees of freedom ν, a whole number of at least 1.
-
-    Example:
-        >>> round(t_quantile(0.975, 4), 3)
-        2.776
-    """
-    if not 0 < p < 1:
-        raise ValueError(f"expected a probability between 0 and 1, got {p!r}")
-    if not isinstance(df, int) or df < 1:
-        raise ValueError(f"expected whole degrees of freedom of at least 1, got {df!r}")
-    if p < 0.5:
-        return -t_quantile(1 - p, df)
-
-    def within(angle: float) -> float:
-        sine, cosine = math.sin(angle), math.cos(angle)
-        odd = df % 2
-        term = total = (cosine if odd else 1.0) if df > 1 else 0.0
-        for k in range(2 + odd, df - 1, 2):
-            term *= (k - 1) / k * cosine**2
-            total += term
-        return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) < 2 * p - 1 else (low, middle)
-    return math.sqrt(df) * math.tan((low + high) / 2)
 
 
 @dataclass(frozen=True)
@@ -113,7 +74,7 @@ class Paired:
     def _margin(self, *probabilities: float) -> float:
         if self.n < 2:
             return math.inf
-        t = sum(t_quantile(p, self.n - 1) for p in probabilities)
+        t = sum(float(stdtrit(self.n - 1, p)) for p in probabilities)
         return t * self.deviation / math.sqrt(self.n)
 
     @property

@@ -1,0 +1,23 @@
+"""What is claimed of CGRSeg. So far its table of heads alone, whose methods are all there."""
+
+from __future__ import annotations
+
+from contextlab.costs import lines
+
+from .verdicts import NOT, PARTLY, REPRODUCED, Finding
+
+
+def heads_with_products() -> Finding:
+    figures = {x.row: x for x in lines("CGRSeg heads")}
+    alike = all(x.prints_alike for x in figures.values())
+    nl, da = figures["Non-local"].true, figures["DAHead"].true
+    largest = max(x.ours for x in figures.values())
+    verdict = NOT if not alike else PARTLY if max(nl, da) > 0.15 else REPRODUCED
+    return Finding(
+        verdict,
+        f"without matrix products the heads differ by {largest:.2f} G at most; with them the "
+        f"non-local head adds {nl:.2f} G and DANet's {da:.2f} G",
+    )
+
+
+RULES = {"C10": heads_with_products}
