@@ -2,20 +2,38 @@
 
 Beside the functions here, four files hold a question each: :mod:`~contextlab.probes.inside` (what
 channels know), :mod:`~contextlab.probes.objects` (who gains on large objects and small ones),
-:mod:`~contextlab.probes.depth` (what depth does to reach and nodes) and
+:mod:`~contextlab.probes.depth` (what depth does to reach and to nodes) and
 :mod:`~contextlab.probes.cooccurrence` (who sees which colours go together).
 """
 
 from __future__ import annotations
 
-from .cues import two_cues
+from .affinity import Asker, asked, askers, cell_askers, implied_affinity, spectrum
+from .cues import asks_of, cue_shares, two_cues
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
+from .slots import inside_reasoning, inside_slot
+from .smoothing import propagate
+from .taps import coverage, padding_free, taps_of
 
 __all__ = [
+    "Asker",
+    "asked",
+    "askers",
+    "asks_of",
+    "cell_askers",
     "central_share",
+    "coverage",
+    "cue_shares",
     "effective",
     "effective_width",
     "growth",
+    "implied_affinity",
+    "inside_reasoning",
+    "inside_slot",
+    "padding_free",
+    "propagate",
+    "spectrum",
+    "taps_of",
     "theoretical",
     "two_cues",
 ]

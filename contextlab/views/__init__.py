@@ -2,92 +2,88 @@
 
 A figure function returns ``(figure, numbers)``: assert on the numbers, and hand the figure to
 :func:`show` with words for those who do not see it. Figures belong to no global state.
+
+What one lesson alone shows lies in ``lesson_NN.py``; the other files serve several lessons or the
+command line. What looks into a network is in :mod:`contextlab.probes`: figures draw what they are
+given, and only widgets ask a network themselves, as a click must.
 """
 
 from __future__ import annotations
 
-from contextlab.probes.cues import two_cues
-from contextlab.probes.receptive_field import (
-    central_share,
-    effective,
-    effective_width,
-    growth,
-    theoretical,
-)
-
-from .accuracy import demand_bars, miou_ruler
-from .affinity import Asker, affinity_figure, asked
-from .asking import askers, asking_explorer, asking_figure, implied_affinity
-from .bins import bins_figure, pooled_figure, structures_figure
-from .cues import cue_figure
+from .accuracy import demand_bars
+from .affinity import affinity_figure
 from .curves import cost_curves, training_curves
-from .fields import cone_figure, growth_figure, receptive_field_figure
 from .figures import new_figure, png, show, styled
-from .lesson_00 import course_map, course_rows, course_table
-from .lesson_01 import chain_figure, patch_figure, window_figure
-from .lesson_02 import graph_figure, grid_figure, path_figure, propagate, smoothing_figure
-from .lesson_03 import cue_shares, everyone_figure
-from .lesson_04 import (
-    gates_figure,
-    inside_slot,
-    one_vector_figure,
-    squeeze_explorer,
-    squeeze_figure,
+from .gates import gates_figure
+from .growth import growth_figure
+from .lesson_00 import (
+    course_map,
+    course_rows,
+    course_table,
+    cue_figure,
+    overlap_figure,
+    street_explorer,
 )
+from .lesson_01 import (
+    chain_figure,
+    cone_figure,
+    miou_ruler,
+    patch_figure,
+    receptive_field_explorer,
+    receptive_field_figure,
+    window_figure,
+)
+from .lesson_02 import (
+    decay_figure,
+    graph_figure,
+    path_figure,
+    reach_figure,
+    smoothing_explorer,
+    smoothing_figure,
+    two_answers_figure,
+)
+from .lesson_03 import affinity_picker, everyone_figure
+from .lesson_04 import one_vector_figure, squeeze_explorer, squeeze_figure
 from .lesson_05 import (
-    coverage,
+    bins_figure,
     coverage_figure,
     padding_figure,
-    padding_free,
+    pooled_figure,
+    structures_figure,
     taps_explorer,
     taps_figure,
-    taps_of,
+    worth_figure,
 )
-from .lesson_06 import five_tricks_figure, hops_figure, spectrum_figure
-from .lesson_07 import (
-    cell_askers,
-    cell_explorer,
-    cells_figure,
-    hard_pixels_figure,
-    node_maps_figure,
-    two_graphs_figure,
+from .lesson_06 import (
+    asking_explorer,
+    asking_figure,
+    five_tricks_figure,
+    hops_figure,
+    spectrum_figure,
 )
+from .lesson_07 import cell_explorer, cells_figure, hard_pixels_figure, two_graphs_figure
 from .lesson_08 import (
     grouping_figure,
-    inside_reasoning,
     matrices_figure,
     node_explorer,
     node_figure,
     reasoning_figure,
 )
 from .method_figure import method_figure
-from .overlap import overlap_figure
+from .node_maps import node_maps_figure
 from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
 from .paired import paired_figure
-from .smoothing import decay_figure, reach_figure, two_answers_figure
-from .widgets import (
-    affinity_picker,
-    receptive_field_explorer,
-    smoothing_explorer,
-    street_explorer,
-    whom,
-)
-from .worth import worth_figure
+from .widgets import whom
 
 __all__ = [
-    "Asker",
     "affinity_figure",
     "affinity_picker",
-    "asked",
-    "askers",
     "asking_explorer",
     "asking_figure",
     "bins_figure",
-    "cell_askers",
     "cell_explorer",
     "cells_figure",
-    "central_share",
     "chain_figure",
     "cone_figure",
     "cost_curves",
@@ -95,29 +91,20 @@ __all__ = [
     "course_map",
     "course_rows",
     "course_table",
-    "coverage",
     "coverage_figure",
     "cue_figure",
-    "cue_shares",
     "decay_figure",
     "demand_bars",
     "demand_grid",
-    "effective",
-    "effective_width",
     "everyone_figure",
     "five_tricks_figure",
     "gallery",
     "gates_figure",
     "graph_figure",
-    "grid_figure",
     "grouping_figure",
-    "growth",
     "growth_figure",
     "hard_pixels_figure",
     "hops_figure",
-    "implied_affinity",
-    "inside_reasoning",
-    "inside_slot",
     "matrices_figure",
     "method_figure",
     "miou_ruler",
@@ -128,13 +115,11 @@ __all__ = [
     "one_vector_figure",
     "overlap_figure",
     "padding_figure",
-    "padding_free",
     "paired_figure",
     "patch_figure",
     "path_figure",
     "png",
     "pooled_figure",
-    "propagate",
     "reach_figure",
     "reasoning_figure",
     "receptive_field_explorer",
@@ -151,11 +136,8 @@ __all__ = [
     "styled",
     "taps_explorer",
     "taps_figure",
-    "taps_of",
-    "theoretical",
     "training_curves",
     "two_answers_figure",
-    "two_cues",
     "two_graphs_figure",
     "whom",
     "window_figure",

@@ -1,17 +1,19 @@
-"""What a network has understood: accuracy by demand, and its mIoU on the ruler of the bounds."""
+"""What a network has understood: accuracy by demand, beside the bounds of what can be known."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from contextlab.data.streets import DEMAND_TITLES
+
 from .figures import new_figure, styled
-from .palette import INK, MARKERS, PAPER, QUIET, series
+from .palette import INK, PAPER, series
 
 
 @styled
@@ -42,7 +44,7 @@ def demand_bars(
         ValueError: no run, or no demand that a run knows.
     """
     table = {name: [_shares(r) for r in _several(run)] for name, run in runs.items()}
-    titles = dict(titles or _street_titles())
+    titles = dict(titles or DEMAND_TITLES)
     posed = [d for d in titles if any(d in s for seeds in table.values() for s in seeds)]
     if not posed:
         raise ValueError(f"expected runs with accuracies for some of {list(titles)}, got {runs}")
@@ -92,85 +94,6 @@ def demand_bars(
     return figure, means
 
 
-@styled
-def miou_ruler(
-    runs: Mapping[str, float | Sequence[float]],
-    *,
-    ladder: Mapping[str, float] | None = None,
-    ceiling: float | None = None,
-    title: str = "",
-) -> tuple[Figure, dict]:
-    """The mIoU of runs on the ruler of ideal predictors: which demands must have been solved?
-
-    Args:
-        runs: name to mIoU, a share; or one a seed.
-        ladder: letters of the demands that an ideal predictor has solved to its mIoU; by default
-            that of the streets with every knob at 1.
-        ceiling: the best that the network's stride allows.
-        title: a line above.
-
-    Returns:
-        the figure, and name to the mean mIoU.
-    """
-    if ladder is None:
-        from contextlab.data import bounds
-
-        ladder, ceiling = bounds.IDEAL_MIOU, bounds.STRIDE_4_CEILING if ceiling is None else ceiling
-    figure = new_figure(1.45 + 0.34 * len(runs))
-    axes = figure.subplots()
-    numbers = {}
-    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
-    for i, (name, values) in enumerate(runs.items()):
-        values = [100 * v for v in _several(values)]
-        numbers[name] = float(np.mean(values) / 100)
-        axes.plot([min(values), max(values)], [i, i], color=series(i), linewidth=2)
-        style = {"color": series(i), "marker": MARKERS[i % len(MARKERS)], "linestyle": "none"}
-        axes.plot(values, [i] * len(values), markersize=7, markeredgecolor="white", **style)
-        text = f"{np.mean(values):.1f}"
-        beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "bbox": box}
-        axes.annotate(text, (max(values), i), **beside)
-    ends = [100 * v for v in ladder.values()]
-    for (letters, value), level in zip(ladder.items(), _levels(ends)):
-        axes.axvline(100 * value, color=QUIET, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
-        axes.annotate(
-            " ".join(letters) or "nothing",
-            (100 * value, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4 + 12 * level),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
-    if ceiling is not None:
-        axes.axvline(100 * ceiling, color=INK, linewidth=1.2)
-        below = {
-            "xycoords": ("data", "axes fraction"),
-            "xytext": (5, 6),
-            "textcoords": "offset points",
-        }
-        axes.annotate("limit of stride 4", (100 * ceiling, 0), fontsize=9, bbox=box, **below)
-    axes.set_yticks(range(len(runs)), list(runs))
-    axes.set_ylim(len(runs) - 0.4, -0.6)
-    every = ends + [100 * v for values in runs.values() for v in _several(values)]
-    axes.set_xlim(min(every) - 3, max(every) + 3)
-    axes.set_xlabel("mIoU (%); dotted: an ideal predictor that has solved these demands")
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    if title:
-        axes.set_title(title, pad=34)
-    return figure, numbers
-
-
-def _levels(values: Sequence[float], near: float = 5.5) -> list[int]:
-    """Heights for labels, so that neighbours do not overlap."""
-    levels, last = [], {}
-    for value in values:
-        level = next(n for n in range(99) if value - last.get(n, -math.inf) >= near)
-        last[level] = value
-        levels.append(level)
-    return levels
-
-
 def _several(run: object) -> list:
     return list(run) if isinstance(run, (list, tuple)) else [run]
 
@@ -182,9 +105,3 @@ def _shares(run: object) -> dict[str, float]:
 
 def _tick(letter: str, title: str) -> str:
     return title if letter == title else f"{letter}\n{title}"
-
-
-def _street_titles() -> dict[str, str]:
-    from contextlab.data.streets import DEMAND_TITLES
-
-    return DEMAND_TITLES

@@ -1,4 +1,4 @@
-"""Everyone talks to everyone: one pixel's lines to all others, and what its questions find."""
+"""Lesson 03: one pixel's lines to all others, and a mosaic that answers whom a pixel asks."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib import patheffects
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from contextlab.data.streets import DEMAND_WORDS, Streets
+from contextlab.probes import Asker
 
-from .affinity import Asker
 from .figures import new_figure, picture, styled
 from .palette import INK, grey, pixels, series
+from .widgets import AffinityPicker, _majority
 
 
 @styled
@@ -73,67 +72,32 @@ def everyone_figure(
     return figure, {"lines": len(lines), "peak": tuple(map(int, peak))}
 
 
-def cue_shares(
+def affinity_picker(
     network: nn.Module,
-    streets: Streets,
+    image: Tensor,
     *,
-    demands: Sequence[str] = ("P", "A", "C"),
-    images: int = 60,
-    asks: int = 4,
-) -> list[dict[str, object]]:
-    """How much of their attention pixels give to their own cue, and to the one that misleads.
-
-    Asked are pixels well inside an area of one demand and one class. A cue with the label of the
-    area is its own; one with another label of the demand's group misleads. Images in which the
-    group shows one label only say nothing about this and are left out.
+    labels: Tensor | None = None,
+    classes: Sequence[str] | None = None,
+    query: tuple[int, int] | None = None,
+) -> AffinityPicker:
+    """Click a pixel and see whom it asks. The static twin is :func:`affinity_figure`.
 
     Args:
-        network: has ``features(x)`` and a ``slot`` with ``affinity``; see :class:`Asker`.
-        streets: the images.
-        demands: letters of demands whose cues carry labels.
-        images: look at the first so many.
-        asks: pixels that ask in each area.
+        network: a network whose slot has an ``affinity`` method.
+        image: ``3 h w`` in [0, 1]; the map of its features has at most 1024 positions.
+        labels: ``h w``, to say in words which classes are asked.
+        classes: names of the classes.
+        query: row and column of the map to begin with; its middle by default.
 
     Returns:
-        A row for each demand and class: "demand", "class", "own cue", "other cue" (shares of the
-        weight), "area" (share of the image that the own cue covers: what chance would give it),
-        "asked" (how many pixels).
+        the widget.
 
     Raises:
-        ValueError: a demand whose cue carries no label of its group, as G.
+        ValueError: the slot knows no affinities, or the map is too large for a mosaic of buttons.
     """
-    sums: dict[tuple[str, str], np.ndarray] = {}
-    for index in range(min(images, len(streets))):
-        image, labels = streets[index]
-        ask, cue, posed = Asker(network, image), streets.cue(index), streets.demand(index)
-        for letter in demands:
-            d, group = streets.demand_names.index(letter), DEMAND_WORDS[letter].classes
-            numbers = [streets.classes.index(name) for name in group]
-            if not torch.isin(labels[cue[d]], torch.tensor(numbers)).all():
-                raise ValueError(f"expected demands whose cues carry their labels, got {letter!r}")
-            shown = [n for n in numbers if (cue[d] & (labels == n)).any()]
-            for n in shown if len(shown) > 1 else []:
-                own = _shrink(cue[d] & (labels == n), ask.shape)
-                other = _shrink(cue[d] & (labels != n), ask.shape)
-                inside = _shrink((posed == d) & (labels == n), ask.shape) > 0.99
-                spots = inside.nonzero()
-                chosen = spots[torch.linspace(0, len(spots) - 1, asks + 2).long()[1:-1]]
-                for row, column in chosen.tolist() if len(spots) else []:
-                    weights = ask(row, column).mean(0).double()
-                    found = [(weights * own).sum(), (weights * other).sum(), own.mean(), 1.0]
-                    key = (letter, streets.classes[n])
-                    sums[key] = sums.get(key, 0) + np.array([float(v) for v in found])
-    rows = []
-    for (letter, name), (own, other, area, count) in sorted(sums.items(), key=_order(demands)):
-        row = {"demand": letter, "class": name, "own cue": own / count, "other cue": other / count}
-        rows.append(row | {"area": area / count, "asked": int(count)})
-    return rows
-
-
-def _order(demands: Sequence[str]):
-    return lambda item: (list(demands).index(item[0][0]), item[0][1])
-
-
-def _shrink(mask: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Share of every cell of a coarser map that the mask covers."""
-    return F.adaptive_avg_pool2d(mask[None, None].double(), shape)[0, 0]
+    ask = Asker(network, image)
+    if ask.shape[0] * ask.shape[1] > 1024:
+        raise ValueError(f"expected a map of at most 1024 positions, got {ask.shape}")
+    start = query or (ask.shape[0] // 2, ask.shape[1] // 2)
+    small = None if labels is None else _majority(labels, ask.shape)
+    return AffinityPicker(image, ask, ask.shape, classes, small, start)

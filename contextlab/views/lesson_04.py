@@ -1,4 +1,4 @@
-"""One vector for a whole image: how it is made, what it opens and closes, where it looks."""
+"""Lesson 04: one vector for a whole image: how it is made, what it opens, where it looks."""
 
 from __future__ import annotations
 
@@ -6,54 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
-from torch import Tensor, nn
+from torch import nn
 
-from contextlab.modules import CBAM, GlobalContext, SqueezeExcite
+from contextlab.probes import inside_slot
 
 from .affinity import glow
 from .figures import new_figure, picture, styled
-from .palette import HEAT, INK, QUIET, STEP_COLOURS, floats, grey, pixels
+from .palette import HEAT, INK, QUIET, STEP_COLOURS, Map, floats, grey, pixels
 from .widgets import Explorer, slider
-
-Map = Tensor | np.ndarray
-
-
-def inside_slot(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """What the slot of a network makes of an image, as far as it can be looked at.
-
-    Args:
-        network: has ``features(x)`` and a ``slot`` that is SE, CBAM or a global context block.
-        image: ``3 h w`` in [0, 1].
-
-    Returns:
-        "channel gate" ``c`` and "pixel gate" ``h w``, from 0 to 1, and "attention" ``h w``, which
-        sums to 1: those that the slot has.
-
-    Raises:
-        ValueError: another slot.
-    """
-    slot = getattr(network, "slot", None)
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            if isinstance(slot, SqueezeExcite):
-                x = network.features(image[None])
-                score = slot.expand(torch.relu(slot.squash(x.mean((2, 3)))))
-                return {"channel gate": torch.sigmoid(score)[0]}
-            if isinstance(slot, CBAM):
-                x = network.features(image[None])
-                gate = slot.channel_gate(x)
-                pixel = slot.pixel_gate(x * gate)
-                return {"channel gate": gate[0, :, 0, 0], "pixel gate": pixel[0, 0]}
-            if isinstance(slot, GlobalContext):
-                return {"attention": slot.attention(network.features(image[None]))[0]}
-    finally:
-        network.train(training)
-    raise ValueError(f"expected a slot that squeezes or gates, got {type(slot).__name__}")
 
 
 @styled
@@ -96,52 +58,6 @@ def squeeze_figure(image: Map, seen: Mapping[str, Map]) -> tuple[Figure, dict]:
     numbers = {
         name: {"low": float(v.min()), "mean": float(v.mean()), "high": float(v.max())}
         for name, v in values.items()
-    }
-    return figure, numbers
-
-
-@styled
-def gates_figure(groups: Mapping[str, Sequence[Map]], *, title: str = "") -> tuple[Figure, dict]:
-    """The channel gates of many images, group by group, ordered by how they tell the groups apart.
-
-    Args:
-        groups: two names, each with the gates ``c`` of some images.
-        title: a line above.
-
-    Returns:
-        the figure, and "difference" (the largest between the groups' mean gates), "channels" (how
-        many differ by more than 0.1) and "apart" (share of images on the right side of the middle
-        between the two means of the best channel).
-
-    Raises:
-        ValueError: not two groups.
-    """
-    if len(groups) != 2:
-        raise ValueError(f"expected two groups, got {len(groups)}")
-    stacked = {name: np.stack([floats(g) for g in gates]) for name, gates in groups.items()}
-    (first, one), (second, other) = stacked.items()
-    gap = one.mean(0) - other.mean(0)
-    order = np.argsort(gap)
-    best = np.abs(gap).argmax()
-    middle = (one.mean(0)[best] + other.mean(0)[best]) / 2
-    side = np.sign(gap[best])
-    above, below = side * (one[:, best] - middle), side * (middle - other[:, best])
-    right = [(above > 0).mean(), (below > 0).mean()]
-    heights = [0.10 * len(v) + 0.25 for v in stacked.values()]
-    figure = new_figure(sum(heights) + 0.75, width=9.0)
-    rows = figure.subplots(2, 1, gridspec_kw={"height_ratios": heights})
-    for axes, (name, value) in zip(rows, stacked.items()):
-        shown = picture(axes, value[:, order], name, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
-    rows[1].set_xlabel(f"{len(order)} channels, ordered by mean at {first} minus mean at {second}")
-    rows[0].set_ylabel("images")
-    rows[1].set_ylabel("images")
-    figure.colorbar(shown, ax=rows, label="gate", fraction=0.03, pad=0.01)
-    if title:
-        figure.suptitle(title, x=0.008, ha="left")
-    numbers = {
-        "difference": float(np.abs(gap).max()),
-        "channels": int((np.abs(gap) > 0.1).sum()),
-        "apart": float(np.mean(right)),
     }
     return figure, numbers
 

@@ -1,31 +1,25 @@
-"""Taps of dilated convolutions: where they read, what they skip, and what each is worth."""
+"""Lesson 05: bins of a pyramid, taps of dilated kernels, and what the parts are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import ipywidgets
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
+from contextlab.probes import coverage, padding_free, taps_of
+
 from .figures import new_figure, picture, styled
-from .palette import HEAT, INK, MARKERS, QUIET, pixels, series
+from .palette import HEAT, INK, MARKERS, PAPER, QUIET, pixels, series
 from .widgets import Explorer
-
-
-def taps_of(rate: int) -> list[tuple[int, int]]:
-    """Offsets (rows, columns) of a 3 x 3 kernel at this rate, row by row.
-
-    Example:
-        >>> taps_of(6)[:3]
-        [(-6, -6), (-6, 0), (-6, 6)]
-    """
-    return [(y * rate, x * rate) for y in (-1, 0, 1) for x in (-1, 0, 1)]
 
 
 def draw_taps(
@@ -158,17 +152,6 @@ def taps_explorer(
     return Explorer(draw, controls, "The nine taps of a dilated kernel; hollow ones read padding.")
 
 
-def padding_free(shape: tuple[int, int], rate: int) -> float:
-    """Share of the nine taps that read the map and not its padding, over all positions.
-
-    Example:
-        >>> padding_free((33, 33), 36) == 1 / 9
-        True
-    """
-    row, column = ((1 + 2 * max(0, n - rate) / n) / 3 for n in shape)
-    return row * column
-
-
 @styled
 def padding_figure(
     sides: Sequence[int], *, rates: Sequence[int] = range(1, 49), marks: Sequence[int] = ()
@@ -200,36 +183,6 @@ def padding_figure(
     axes.grid(axis="y")
     axes.legend(loc="upper right")
     return figure, numbers
-
-
-def coverage(rates: Sequence[int], *, stacked: bool) -> Tensor:
-    """How many paths lead from each input position to the middle output.
-
-    Args:
-        rates: of 3 x 3 kernels.
-        stacked: one kernel after the other; otherwise side by side, summed.
-
-    Returns:
-        ``side side`` whole numbers; 0 is a hole.
-
-    Example:
-        >>> coverage([1, 3], stacked=True).tolist() == torch.ones(9, 9).tolist()
-        True
-    """
-    paths = {(0, 0): 1} if stacked else {}
-    for rate in rates:
-        before = paths if stacked else {(0, 0): 1}
-        after = {} if stacked else dict(paths)
-        for (y, x), count in before.items():
-            for dy, dx in taps_of(rate):
-                spot = (y + dy, x + dx)
-                after[spot] = after.get(spot, 0) + count
-        paths = after
-    reach = max(max(map(abs, spot)) for spot in paths)
-    grid = torch.zeros(2 * reach + 1, 2 * reach + 1, dtype=torch.long)
-    for (y, x), count in paths.items():
-        grid[y + reach, x + reach] = count
-    return grid
 
 
 @styled
@@ -274,3 +227,192 @@ def coverage_figure(
     bar.set_label("paths")
     bar.outline.set_visible(False)
     return figure, numbers
+
+
+@styled
+def bins_figure(length: int, sizes: Sequence[int]) -> tuple[Figure, dict]:
+    """The bins of adaptive pooling on a line of pixels, a row of bars for each number of bins.
+
+    In a row whose bins share pixels every other bin stands a step lower, so that all can be seen.
+
+    Args:
+        length: number of pixels.
+        sizes: numbers of bins, one row each.
+
+    Returns:
+        the figure, and "bins" (number of bins to their (start, end)) and "shared" (number of bins
+        to how many pixels lie in two of them).
+
+    Example:
+        >>> bins_figure(6, [4])[1]["bins"]
+        {4: [(0, 2), (1, 3), (3, 5), (4, 6)]}
+    """
+    bins = {s: [(i * length // s, -(-(i + 1) * length // s)) for i in range(s)] for s in sizes}
+    shared = {}
+    figure = new_figure(0.62 + 0.42 * len(sizes))
+    axes = figure.subplots()
+    for row, (size, edges) in enumerate(bins.items()):
+        count = np.zeros(length, int)
+        for i, (start, end) in enumerate(edges):
+            low = i % 2
+            count[start:end] += 1
+            top, high = (row - 0.30 + 0.30 * low, 0.28) if _overlap(edges) else (row - 0.22, 0.44)
+            style = {"boxstyle": "round,pad=0,rounding_size=0.1", "mutation_aspect": 0.6}
+            box = (start - 0.42, top), end - start - 0.16, high
+            axes.add_patch(FancyBboxPatch(*box, **style, facecolor=series(i), linewidth=0))
+        shared[size] = int((count > 1).sum())
+    axes.set(xlim=(-0.8, length - 0.2), ylim=(len(sizes) - 0.45, -0.55))
+    axes.set_yticks(range(len(sizes)), [f"{s} bin{'s' * (s > 1)}" for s in sizes])
+    axes.set_xticks(range(length) if length <= 32 else range(0, length, 8))
+    axes.tick_params(length=0)
+    axes.set_xlabel("pixel")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return figure, {"bins": bins, "shared": shared}
+
+
+def _overlap(edges: Sequence[tuple[int, int]]) -> bool:
+    """Whether neighbours among these (start, end) share a pixel."""
+    return any(a[1] > b[0] for a, b in pairwise(edges))
+
+
+@styled
+def pooled_figure(
+    image: Tensor | np.ndarray, sizes: Sequence[int], *, pixel: tuple[int, int] | None = None
+) -> tuple[Figure, dict]:
+    """An image as the mean colours of its bins, and as a pyramid hands them back: upsampled.
+
+    Args:
+        image: ``3 h w`` in [0, 1].
+        sizes: numbers of bins a side, one column each.
+        pixel: row and column to mark in every panel.
+
+    Returns:
+        the figure, and for each size "step": the largest difference between neighbouring pixels of
+        the bins as blocks, and of the bins upsampled.
+    """
+    x = torch.from_numpy(np.ascontiguousarray(pixels(image))).permute(2, 0, 1)[None]
+    h, w = x.shape[2:]
+    wide = 9.0 / len(sizes)
+    figure = new_figure(2 * (wide * h / w + 0.30))
+    grid = figure.subplots(2, len(sizes), squeeze=False)
+    steps = {}
+    for column, size in enumerate(sizes):
+        pooled = F.adaptive_avg_pool2d(x, size)
+        maps = {
+            f"{size} x {size} bin{'s' * (size > 1)}": F.interpolate(pooled, (h, w), mode="nearest"),
+            "upsampled": F.interpolate(pooled, (h, w), mode="bilinear"),
+        }
+        steps[size] = tuple(_largest_step(m) for m in maps.values())
+        for axes, (title, shown) in zip(grid[:, column], maps.items()):
+            picture(axes, shown[0].permute(1, 2, 0).numpy(), title)
+            if pixel is not None:
+                axes.plot(*pixel[::-1], "o", ms=7, mfc=series(1), mec="white", mew=1.4)
+    return figure, {"step": steps}
+
+
+def _largest_step(x: Tensor) -> float:
+    down, right = (x.diff(dim=d).abs() for d in (2, 3))
+    return round(max(float(down.max()), float(right.max())), 4)
+
+
+@styled
+def structures_figure(
+    image: Tensor | np.ndarray,
+    query: tuple[int, int],
+    *,
+    sizes: Sequence[int] = (2, 3, 6),
+    rates: Sequence[int] = (3, 6, 9),
+    shape: tuple[int, int] = (16, 32),
+) -> tuple[Figure, dict]:
+    """Two fixed structures around one position: the bins that hold it, and its dilated taps.
+
+    Args:
+        image: ``3 h w`` in [0, 1].
+        query: row and column on the map.
+        sizes: numbers of bins a side.
+        rates: dilations of the taps.
+        shape: rows and columns of the map.
+
+    Returns:
+        the figure, and "bins" (size to (top, left, bottom, right) in pixels of the bin that holds
+        the query) and "inside" (rate to how many of its nine taps lie on the map).
+    """
+    rgb = pixels(image)
+    h, w = rgb.shape[:2]
+    figure = new_figure(4.5 * h / w + 0.55)
+    left, right = figure.subplots(1, 2)
+    picture(left, 0.55 * rgb + 0.45, "bins: places in the image")
+    y, x = ((q + 0.5) * side / n - 0.5 for q, side, n in zip(query, (h, w), shape))
+    bins = {}
+    for i, size in enumerate(sizes):
+        row, column = (int((p + 0.5) * size // side) for p, side in ((y, h), (x, w)))
+        top, bottom = row * h // size, -(-(row + 1) * h // size)
+        start, end = column * w // size, -(-(column + 1) * w // size)
+        bins[size] = (top, start, bottom, end)
+        style = {"color": series(i), "linewidth": 2.2, "label": f"{size} x {size}"}
+        box = ([start, end, end, start, start], [top, top, bottom, bottom, top])
+        inset = 0.7 * i + 0.6
+        xs = np.clip(box[0], start + inset, end - inset) - 0.5
+        ys = np.clip(box[1], top + inset, bottom - inset) - 0.5
+        left.plot(xs, ys, **style)
+        for k in range(1, size):
+            grid = {"color": series(i), "linewidth": 0.7, "alpha": 0.55, "zorder": 1}
+            left.axhline(k * h / size - 0.5, **grid)
+            left.axvline(k * w / size - 0.5, **grid)
+    left.plot(x, y, "o", ms=8, mfc=INK, mec="white", mew=1.5)
+    picture(right, 0.55 * rgb + 0.45, "taps: distances from the pixel")
+    inside = draw_taps(right, query, rates, shape, h / shape[0])
+    for axes in (left, right):
+        axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
+    legend = {
+        "ncols": 3,
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.02),
+        "handlelength": 1.2,
+    }
+    for axes in (left, right):
+        axes.legend(**legend, labelcolor=INK, columnspacing=1.2)
+    for spine in left.spines.values():
+        spine.set_color(QUIET)
+    return figure, {"bins": bins, "inside": inside}
+
+
+@styled
+def worth_figure(
+    lost: Mapping[str, Mapping[str, Mapping[str, float]]], *, title: str = ""
+) -> tuple[Figure, dict[str, dict[str, str]]]:
+    """Tables side by side, one a block: rows are its parts, columns the demands, darker is more.
+
+    Args:
+        lost: block to part to demand to points of accuracy lost without the part; every part of a
+            block has the same demands.
+        title: a line above all tables.
+
+    Returns:
+        the figure, and for each block the part that each demand misses most.
+    """
+    tables = {
+        block: (list(parts), list(next(iter(parts.values()))), parts)
+        for block, parts in lost.items()
+    }
+    rows = max(len(names) for names, _, _ in tables.values())
+    figure = new_figure(0.40 * rows + 0.75 + 0.3 * bool(title))
+    if title:
+        figure.suptitle(title)
+    panels = np.atleast_1d(figure.subplots(1, len(tables)))
+    most = {}
+    for axes, (block, (names, demands, parts)) in zip(panels, tables.items()):
+        values = np.array([[parts[name][d] for d in demands] for name in names])
+        best = values.argmax(0)
+        most[block] = {d: names[i] for d, i in zip(demands, best)}
+        axes.imshow(np.clip(values, 0, 60), cmap="Blues", vmin=0, vmax=75, aspect="auto")
+        for (r, c), value in np.ndenumerate(values):
+            style = {"ha": "center", "va": "center", "color": PAPER if value > 45 else INK}
+            axes.text(c, r, f"{value:.0f}".replace("-0", "0").replace("-", "−"), **style)
+        axes.set_xticks(range(len(demands)), demands)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0)
+        axes.xaxis.tick_top()
+        axes.spines[:].set_visible(False)
+        axes.set_title(block, pad=8)
+    return figure, most

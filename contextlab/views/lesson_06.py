@@ -1,19 +1,23 @@
-"""Attention for less: what is kept of the affinity, whom two hops reach, and what rank it has."""
+"""Lesson 06: what five tricks keep of the affinity, its rank, and whom each form asks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import ipywidgets
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from torch import Tensor
+from torch import Tensor, nn
 
-from .figures import new_figure, picture, styled
-from .palette import HEAT, INK, QUIET, series
+from contextlab.probes import asked, askers, spectrum
+
+from .affinity import _mark, _outline, glow
+from .figures import new_figure, picture, png, styled
+from .palette import HEAT, INK, QUIET, grey, pixels, series
+from .widgets import AffinityPicker, _layout, _majority, whom
 
 _KEPT, _ASKING, _GONE = (np.array(to_rgb(c)) for c in ("#a9cbe3", "#D55E00", "#f4f4f4"))
 _DASHES = ((0, ()), (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1)))
@@ -126,8 +130,7 @@ def spectrum_figure(
     axes = figure.subplots()
     numbers = {}
     for i, (name, matrix) in enumerate(matrices.items()):
-        squares = torch.linalg.svdvals(torch.as_tensor(matrix).double()) ** 2
-        kept = (squares.cumsum(0) / squares.sum()).numpy()
+        kept = spectrum(matrix).numpy()
         numbers[name] = int(np.searchsorted(kept, share) + 1)
         left = np.clip(1 - np.concatenate([[0], kept]), 1e-12, None)
         label = f"{name}: {share:.0%} in {numbers[name]}"
@@ -152,3 +155,91 @@ def _block(axes: Axes, shown: np.ndarray, left: float) -> None:
     rows, columns = shown.shape[:2]
     axes.imshow(shown, extent=(left, left + columns, rows, 0))
     axes.add_patch(Rectangle((left, 0), columns, rows, fill=False, edgecolor=QUIET, linewidth=0.7))
+
+
+@styled
+def asking_figure(
+    image: Tensor | np.ndarray,
+    maps: Mapping[str, Tensor],
+    query: tuple[int, int],
+    *,
+    cue: Tensor | np.ndarray | None = None,
+) -> tuple[Figure, dict[str, dict]]:
+    """The pixel that asks, and whom it asks by each of several methods.
+
+    Args:
+        image: ``3 H W`` in [0, 1].
+        maps: method to weights ``h w`` or ``1 h w``.
+        query: row and column of the asking pixel, on the map of the weights.
+        cue: bool ``H W``, drawn as an outline: where the answer stands.
+
+    Returns:
+        the figure, and method to the numbers of :func:`asked`.
+    """
+    arrays = {name: np.asarray(m, float).reshape(m.shape[-2:]) for name, m in maps.items()}
+    numbers = {name: asked(m, cue) for name, m in arrays.items()}
+    rgb, dim = pixels(image), 0.30 * grey(image)
+    scale = rgb.shape[0] / next(iter(arrays.values())).shape[0]
+    lines = -(-(len(arrays) + 1) // 3)
+    figure = new_figure(lines * (3.0 * rgb.shape[0] / rgb.shape[1] + 0.32))
+    panels = figure.subplots(lines, 3, squeeze=False).ravel()
+    picture(panels[0], rgb, "the pixel that asks")
+    for axes, (name, m) in zip(panels[1:], arrays.items()):
+        said = f": {numbers[name]['on_cue']:.0%} on the cues" if cue is not None else ""
+        picture(axes, glow(dim, m), name + said)
+    for axes in panels[: len(arrays) + 1]:
+        _mark(axes, query, scale)
+        _outline(axes, cue)
+    for axes in panels[len(arrays) + 1 :]:
+        axes.axis("off")
+    return figure, numbers
+
+
+class AskingExplorer(AffinityPicker):
+    """A mosaic of buttons coloured as the image, and methods to choose from.
+
+    Made by :func:`asking_explorer`; ``update(row, column)`` is what a click on the mosaic does, and
+    ``method.value = name`` what choosing a method does.
+    """
+
+    alt = "The image as a mosaic of buttons, and a choice of methods: whom does the pixel ask?"
+
+    def __init__(self, image, asks, shape, names, labels, query) -> None:
+        self._asks = asks
+        self.method = ipywidgets.ToggleButtons(options=list(asks), layout=_layout(width="100%"))
+        self.method.style.button_width = "auto"
+        super().__init__(image, self._chosen, shape, names, labels, query)
+        self.children = [self.method, *self.children]
+        self.method.observe(lambda change: self._redraw(), names="value")
+
+    def _chosen(self, row: int, column: int) -> Tensor:
+        return self._asks[self.method.value](row, column)
+
+    def _redraw(self) -> None:
+        weights = self._chosen(*self.query)
+        figure, _ = asking_figure(self._image, {self.method.value: weights}, self.query)
+        self.picture.value = png(figure)
+        self.words.value = whom(weights, self.query, labels=self._labels, classes=self._names)
+
+
+def asking_explorer(
+    networks: Mapping[str, nn.Module],
+    image: Tensor,
+    *,
+    labels: Tensor | None = None,
+    classes: tuple[str, ...] | None = None,
+    query: tuple[int, int] | None = None,
+) -> AskingExplorer:
+    """Choose a method and a pixel, and see whom it asks. The static twin is :func:`asking_figure`.
+
+    Args:
+        networks: name to a network whose slot implies an affinity.
+        image: ``3 h w`` in [0, 1].
+        labels: ``h w``, to say in words which classes are asked.
+        classes: names of the classes.
+        query: row and column of the map to begin with; its middle by default.
+    """
+    asks, shape = askers(networks, image)
+    start = query or (shape[0] // 2, shape[1] // 2)
+    small = None if labels is None else _majority(labels, shape)
+    return AskingExplorer(image, asks, shape, classes, small, start)

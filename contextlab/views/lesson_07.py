@@ -1,14 +1,12 @@
-"""Two graphs on one image: cells that are places, concepts that gather pixels from anywhere."""
+"""Lesson 07: cells that hear each other with a sign, two graphs side by side, hard pixels."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import numpy as np
-import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -18,54 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from contextlab.modules.dual_gcn import CoordinateGraph
+from contextlab.probes import cell_askers
 
 from .affinity import _outline
 from .figures import new_figure, picture, png, styled
-from .palette import DIVERGING, INK, WRONG, floats, grey, pixels, stretch
+from .node_maps import _signed
+from .palette import DIVERGING, INK, WRONG, Map, floats, grey, pixels, stretch
 from .widgets import AffinityPicker, _majority
 
-Map = Tensor | np.ndarray
-Ask = Callable[[int, int], Tensor]
 _HERE = "#56B4E9"  # the frame of the cell that asks
-
-
-@torch.no_grad()
-def cell_askers(
-    network: nn.Module, image: Tensor, cells: Sequence[int]
-) -> tuple[dict[int, Ask], tuple[int, int]]:
-    """For each size of a cell a function that tells the edges of the cell at a place.
-
-    The network's own weights serve every size: averaging needs none.
-
-    Args:
-        network: whose slot is a coordinate graph over averaged cells, or holds one.
-        image: ``3 h w`` in [0, 1].
-        cells: sides of the cells, in positions of the map.
-
-    Returns:
-        cell to a function from row and column on the map to that cell's row of A_S, ``h' w'``;
-        and the size of the map.
-
-    Raises:
-        ValueError: a slot without such a graph.
-    """
-    slot = getattr(network, "slot", None)
-    trained = getattr(slot, "coordinate", slot)
-    if not isinstance(trained, CoordinateGraph) or trained.project is not None:
-        found = type(slot).__name__
-        raise ValueError(f"expected a coordinate graph over averaged cells, got {found}")
-    x = network.eval().features(image[None])
-    asks = {}
-    for d in cells:
-        graph = copy(trained)  # shares the weights
-        graph.cell = d
-
-        def ask(row: int, column: int, graph: CoordinateGraph = graph) -> Tensor:
-            return graph.affinity(x, (row, column))[0, 0]
-
-        asks[d] = ask
-    return asks, tuple(x.shape[2:])
 
 
 @styled
@@ -205,40 +164,6 @@ def cell_explorer(
 
 
 @styled
-def node_maps_figure(
-    image: Map, maps: Mapping[str, Map], *, columns: int = 4, title: str = ""
-) -> tuple[Figure, dict[str, float]]:
-    """Where some concepts gather their pixels, with which sign, over the image.
-
-    Args:
-        image: ``3 H W`` in [0, 1].
-        maps: name to the weights ``h w`` of a concept, of either sign.
-        columns: panels in a row; the image is the first.
-        title: a line above.
-
-    Returns:
-        the figure, and name to the share of the weight that is positive.
-    """
-    rgb, pale = pixels(image), 0.50 + 0.45 * grey(image)
-    lines = -(-(len(maps) + 1) // columns)
-    height = lines * (9.0 / columns * rgb.shape[0] / rgb.shape[1] + 0.28)
-    figure = new_figure(height + 0.3 * bool(title))
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    picture(panels[0], rgb, "the image")
-    numbers = {}
-    for axes, (name, weights) in zip(panels[1:], maps.items()):
-        array = floats(weights)
-        big = stretch(array, rgb.shape[:2])
-        picture(axes, _signed(pale, big), name)
-        numbers[name] = float(array.clip(0).sum() / max(np.abs(array).sum(), 1e-12))
-    for axes in panels[len(maps) + 1 :]:
-        axes.axis("off")
-    if title:
-        figure.suptitle(title, x=0.008, ha="left")
-    return figure, numbers
-
-
-@styled
 def two_graphs_figure(
     image: Map,
     edges: Map,
@@ -344,14 +269,6 @@ def hard_pixels_figure(
     for one in axes[panels:]:
         one.axis("off")
     return figure, numbers
-
-
-def _signed(pale: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values of either sign as two colours on a pale image; a power lifts what is faint."""
-    v = np.clip(values / max(np.abs(values).max(), 1e-12), -1, 1)
-    strength = (np.abs(v) ** 0.7)[..., None]
-    colour = colormaps[DIVERGING](0.5 + 0.46 * np.sign(v))[..., :3]
-    return (1 - 0.92 * strength) * pale[..., None] + 0.92 * strength * colour
 
 
 def _tone(sign: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Squeeze reasoning, looked into: who speaks into a node, what it answers, and how it is cut."""
+"""Lesson 08: squeeze reasoning: who speaks into a node, what it answers, and how it is cut."""
 
 from __future__ import annotations
 
@@ -6,63 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import numpy as np
-import torch
-from einops import rearrange
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, ConnectionPatch, Rectangle
-from torch import Tensor, nn
+from torch import nn
 
-from contextlab.modules import SqueezeReasoning
+from contextlab.probes import inside_reasoning
 
 from .figures import new_figure, picture, styled
-from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, floats, pixels, series
+from .palette import DIVERGING, INK, PAPER, QUIET, STEP_COLOURS, Map, floats, pixels, series
 from .widgets import Explorer, slider
-
-Map = Tensor | np.ndarray
-
-
-def inside_reasoning(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """What squeeze reasoning makes of an image, node by node.
-
-    Args:
-        network: has ``features(x)`` and a ``slot`` that is a :class:`SqueezeReasoning`.
-        image: ``3 h w`` in [0, 1].
-
-    Returns:
-        "speak" ``k m h w``, what every pixel adds to a state: φ(x) ⊙ γ(x) (φ(x) where the squeeze
-        is an average); "nodes" ``k m``, the pooled vector; "answer" ``k m``, the gate; and "gated"
-        ``k m h w``, θ(x) times the gate.
-
-    Raises:
-        ValueError: another slot.
-    """
-    slot = getattr(network, "slot", None)
-    if not isinstance(slot, SqueezeReasoning):
-        raise ValueError(f"expected a slot that squeezes and reasons, got {type(slot).__name__}")
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            x = network.features(image[None])
-            speak = slot.phi(x) if slot.gamma is None else slot.phi(x) * slot.gamma(x)
-            g, answer = slot.squeeze(x), slot.gate(x)
-            gated = slot.theta(x) * answer[..., None, None]
-    finally:
-        network.train(training)
-
-    def nodes(t: Tensor, pattern: str) -> Tensor:
-        vector, cut = pattern.split(" -> ")
-        maps = " h w" * (t.ndim == 4)
-        return rearrange(t, f"{vector}{maps} -> {cut}{maps}", k=slot.nodes)[0]
-
-    back = " -> ".join(reversed(slot.join.split(" -> ")))
-    return {
-        "speak": nodes(speak, slot.split),
-        "nodes": nodes(g, slot.split),
-        "answer": nodes(answer, back),
-        "gated": nodes(gated, back),
-    }
 
 
 @styled

@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .figures import WIDTH, legend_row, new_figure, picture, styled
-from .palette import DEMAND_COLOURS, IGNORED, WRONG, grey, paint, pixels, rgb, whole
+from contextlab.data.streets import DEMAND_TITLES
 
-Map = Tensor | np.ndarray
+from .figures import WIDTH, legend_row, new_figure, picture, styled
+from .palette import DEMAND_COLOURS, IGNORED, WRONG, Map, grey, paint, pixels, rgb, whole
 
 
 @styled
@@ -61,7 +61,7 @@ def scene(
             raise ValueError(f"expected {name} of the image's size {size}, got {m.shape}")
     if labels is not None:
         panels.append(("labels", paint(maps["labels"], palette)))
-    titles = dict(demand_titles or _street_demands())
+    titles = dict(demand_titles or DEMAND_TITLES)
     colours = [DEMAND_COLOURS.get(name, "#000000") for name in titles]
     if demand is not None:
         panels.append(("what a pixel demands", rgb(colours)[maps["demand"]]))
@@ -169,9 +169,3 @@ def _named(prediction: Map | Mapping[str, Map] | None) -> dict[str, Map]:
 
 def _demand_name(name: str, titles: Mapping[str, str]) -> str:
     return name if titles[name] == name else f"{name}: {titles[name]}"
-
-
-def _street_demands() -> dict[str, str]:
-    from contextlab.data.streets import DEMAND_TITLES
-
-    return DEMAND_TITLES

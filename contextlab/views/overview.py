@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from .accuracy import _several, _shares, _street_titles
+from contextlab.data.streets import DEMAND_TITLES
+
+from .accuracy import _several, _shares
 from .figures import log_ticks, new_figure, styled
 from .palette import INK, MARKERS, QUIET, series
 
@@ -40,7 +42,7 @@ def demand_grid(
         for rows in groups.values()
         for name, run in rows.items()
     }
-    titles = _street_titles()
+    titles = DEMAND_TITLES
     posed = [
         d for d in titles if d != "local" and any(d in s for seeds in table.values() for s in seeds)
     ]

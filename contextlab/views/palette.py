@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+Map = Tensor | np.ndarray
+
 INK = "#222222"
 QUIET = "#6e6e6e"
 FAINT = "#dcdcdc"

@@ -14,17 +14,15 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from .affinity import Asker, affinity_figure, asked
-from .fields import cone_figure
-from .figures import new_figure, png, styled
-from .lesson_02 import draw_signal, propagate
-from .overlay import scene
-from .palette import grey, pixels
+from contextlab.probes import asked
+
+from .affinity import affinity_figure
+from .figures import png
+from .palette import pixels
 
 
 class Described(ipywidgets.VBox):
@@ -147,37 +145,6 @@ class AffinityPicker(Described):
         self.words.value = whom(weights, self.query, labels=self._labels, classes=self._names)
 
 
-def affinity_picker(
-    network: nn.Module,
-    image: Tensor,
-    *,
-    labels: Tensor | None = None,
-    classes: Sequence[str] | None = None,
-    query: tuple[int, int] | None = None,
-) -> AffinityPicker:
-    """Click a pixel and see whom it asks. The static twin is :func:`affinity_figure`.
-
-    Args:
-        network: a network whose slot has an ``affinity`` method.
-        image: ``3 h w`` in [0, 1]; the map of its features has at most 1024 positions.
-        labels: ``h w``, to say in words which classes are asked.
-        classes: names of the classes.
-        query: row and column of the map to begin with; its middle by default.
-
-    Returns:
-        the widget.
-
-    Raises:
-        ValueError: the slot knows no affinities, or the map is too large for a mosaic of buttons.
-    """
-    ask = Asker(network, image)
-    if ask.shape[0] * ask.shape[1] > 1024:
-        raise ValueError(f"expected a map of at most 1024 positions, got {ask.shape}")
-    start = query or (ask.shape[0] // 2, ask.shape[1] // 2)
-    small = None if labels is None else _majority(labels, ask.shape)
-    return AffinityPicker(image, ask, ask.shape, classes, small, start)
-
-
 def whom(
     weights: Tensor,
     query: tuple[int, int],
@@ -208,91 +175,6 @@ def whom(
     sums = sorted(((float(share[labels == i].sum()), n) for i, n in enumerate(classes)))[::-1]
     parts = [f"{html.escape(name)} {s:.0%}" for s, name in sums[:3] if s >= 0.005]
     return f"{text}, by class: {', '.join(parts)}."
-
-
-def smoothing_explorer(image: Tensor | np.ndarray, *, steps: int = 32) -> Explorer:
-    """Steps on the pixel grid, of A or of I - A. The static twin is :func:`smoothing_figure`.
-
-    Args:
-        image: ``3 h w`` in [0, 1]; its brightness is the signal.
-        steps: the slider's end.
-    """
-    signal = torch.from_numpy(grey(image).copy())
-
-    def draw(steps: int, rule: str) -> tuple[Figure, str]:
-        state = propagate(signal, steps, rule=rule).numpy()
-        words = f"standard deviation <b>{state.std():.3f}</b> (at the start {signal.std():.3f})"
-        return _one_signal(state, f"{rule} applied {steps} times"), words
-
-    controls = {
-        "steps": ipywidgets.IntSlider(value=1, min=0, max=steps, description="steps"),
-        "rule": ipywidgets.ToggleButtons(options=["A", "I - A"], value="A", description="rule"),
-    }
-    return Explorer(draw, controls, "An image as a signal on its pixel grid, after some steps.")
-
-
-def receptive_field_explorer(
-    *, kernel: int = 3, depth: int = 3, dilation: int = 1, grow: bool = False
-) -> Explorer:
-    """Kernel, depth and dilation of a chain of layers. The static twin is :func:`cone_figure`.
-
-    Args:
-        kernel, depth, dilation: where the sliders begin.
-        grow: begin with the dilation doubling from layer to layer.
-    """
-
-    def draw(kernel: int, depth: int, dilation: int, grow: bool) -> tuple[Figure, str]:
-        layers = [(kernel, 1, dilation * 2**i if grow else dilation) for i in range(depth)]
-        figure, numbers = cone_figure(layers)
-        size, read = numbers["size"], numbers["read"]
-        words = f"receptive field <b>{size} pixels</b>, {read} of them read"
-        return figure, words
-
-    slider = ipywidgets.IntSlider
-    controls = {
-        "kernel": slider(value=kernel, min=1, max=7, step=2, description="kernel"),
-        "depth": slider(value=depth, min=1, max=5, description="depth"),
-        "dilation": slider(value=dilation, min=1, max=4, description="dilation"),
-        "grow": ipywidgets.Checkbox(value=grow, description="double it at each layer"),
-    }
-    return Explorer(draw, controls, "Which inputs one output reads, in one dimension.")
-
-
-def street_explorer(*, split: str = "val", index: int = 0, size: int = 500) -> Explorer:
-    """The knobs of the streets: 0 shows a class's own texture, 1 hides it. Twin: :func:`scene`.
-
-    Args:
-        split: of the streets.
-        index: image to begin with.
-        size: number of images to choose from.
-    """
-    from contextlab.data.streets import CLASSES, DEMAND_WORDS, PALETTE, Streets
-
-    def draw(index: int, **knobs: float) -> tuple[Figure, str]:
-        drawn = Streets(split, size=size, **knobs).batch([index])
-        demand = drawn["demand"][0].astype(int)
-        figure, numbers = scene(
-            drawn["image"][0], drawn["label"][0], classes=CLASSES, palette=PALETTE, demand=demand
-        )
-        local = numbers["demands"]["local"]
-        return figure, f"<b>{local:.0%}</b> of the pixels can be read from their own texture"
-
-    controls = {"index": slider("image", size - 1, index)}
-    for words in DEMAND_WORDS.values():
-        controls[words.knob] = ipywidgets.FloatSlider(
-            value=1.0, min=0, max=1, step=0.25, description=f"{words.letter} {words.title}"
-        )
-    for control in controls.values():
-        control.continuous_update = False
-        control.style.description_width = "110px"
-    return Explorer(draw, controls, "A street, its labels and what each pixel demands.")
-
-
-@styled
-def _one_signal(state: np.ndarray, title: str) -> Figure:
-    figure = new_figure(6 * state.shape[0] / state.shape[1] + 0.3, width=6)
-    draw_signal(figure.subplots(), state, title)
-    return figure
 
 
 def _mosaic_style(image: Tensor, shape: tuple[int, int]) -> str:

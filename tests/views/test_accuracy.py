@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from contextlab import views
-from contextlab.data import bounds
 
 FCN = {"local": 0.98, "G": 0.5, "L": 0.52, "P": 0.49, "C": 0.68, "A": float("nan")}
 
@@ -48,23 +47,3 @@ def test_means_in_the_feet_leave_the_dots_alone(readable):
 def test_bars_need_a_demand():
     with pytest.raises(ValueError, match="expected runs with accuracies"):
         views.demand_bars({"FCN": {"x": 0.4}})
-
-
-def test_the_ruler_shows_runs_among_the_ideals(readable):
-    figure, numbers = views.miou_ruler({"FCN": [0.60, 0.608], "non-local": 0.88}, title="mIoU")
-    assert numbers == {"FCN": pytest.approx(0.604), "non-local": 0.88}
-    upright = {
-        round(line.get_xdata()[0], 1) for line in figure.axes[0].lines if line.get_ydata()[0] == 0
-    }
-    assert upright >= {round(100 * v, 1) for v in bounds.IDEAL_MIOU.values()}
-    assert round(100 * bounds.STRIDE_4_CEILING, 1) in upright
-    readable(figure)
-
-
-def test_labels_of_near_ideals_do_not_overlap(readable):
-    figure, _ = views.miou_ruler({"a": 0.9}, ladder={"G": 0.90, "GL": 0.905, "GLP": 0.91})
-    readable(figure)
-    names = ("G", "G L", "G L P")
-    boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text() in names]
-    assert len(boxes) == 3
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

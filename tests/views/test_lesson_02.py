@@ -1,35 +1,18 @@
-"""Graphs: what is drawn is the graph, and steps on the grid are those of the modules."""
+"""Graphs and smoothing: what is drawn is the graph, and its numbers are those of the steps."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from contextlab import views
-from contextlab.modules import grid_adjacency, laplacian_smoothing, normalised_adjacency
+from contextlab.modules import laplacian_smoothing, normalised_adjacency
 
 
 def path(n=5):
     a = torch.diag(torch.ones(n - 1), 1)
     return a + a.T
-
-
-@settings(deadline=None, max_examples=20)
-@given(
-    h=st.integers(1, 5),
-    w=st.integers(1, 6),
-    steps=st.integers(0, 3),
-    neighbours=st.sampled_from([4, 8]),
-)
-def test_propagation_is_laplacian_smoothing_on_the_grid(h, w, steps, neighbours):
-    x = torch.rand(h, w, generator=torch.Generator().manual_seed(h * w), dtype=torch.float64)
-    adjacency = grid_adjacency(h, w, neighbours=neighbours).double()
-    expected = laplacian_smoothing(x.reshape(-1, 1), adjacency, steps).reshape(h, w)
-    torch.testing.assert_close(views.propagate(x, steps, neighbours=neighbours), expected)
-    once = x - laplacian_smoothing(x.reshape(-1, 1), adjacency, 1).reshape(h, w)
-    torch.testing.assert_close(views.propagate(x, 1, rule="I - A", neighbours=neighbours), once)
 
 
 @pytest.mark.parametrize("positions", ["path", "circle"])
@@ -70,25 +53,6 @@ def test_states_on_a_path(readable):
         views.path_figure({"a": [1, 2], "b": [1, 2, 3]})
 
 
-@pytest.mark.parametrize("neighbours", [4, 8])
-def test_a_piece_of_an_image_as_a_graph(streets, readable, neighbours):
-    figure, numbers = views.grid_figure(
-        streets[0][0], corner=(30, 60), size=(5, 7), neighbours=neighbours
-    )
-    edges = int(grid_adjacency(5, 7, neighbours=neighbours).sum()) // 2
-    assert numbers == {"nodes": 35, "edges": edges}
-    readable(figure)
-
-
-def test_wrong_pieces_are_refused(streets):
-    with pytest.raises(ValueError, match="inside"):
-        views.grid_figure(streets[0][0], corner=(60, 0))
-    with pytest.raises(ValueError, match="4 or 8 neighbours, got 6"):
-        views.grid_figure(streets[0][0], neighbours=6)
-    with pytest.raises(ValueError, match="'A' or 'I - A'"):
-        views.propagate(torch.ones(2, 2), 1, rule="A - I")
-
-
 def test_smoothing_lowers_the_spread(streets, readable):
     figure, spread = views.smoothing_figure(streets[0][0], (0, 1, 4, 16))
     assert list(spread.values()) == sorted(spread.values(), reverse=True)
@@ -96,3 +60,57 @@ def test_smoothing_lowers_the_spread(streets, readable):
     figure, spread = views.smoothing_figure(streets[0][0], (0, 1), rule="I - A")
     assert spread[1] < spread[0]
     readable(figure)
+
+
+def test_two_answers_add_up(streets, readable):
+    image, _ = streets[0]
+    figure, numbers = views.two_answers_figure(image, (20, 30), (9, 11), steps=2)
+    assert 0 < numbers["A"] < numbers["X"] and numbers["I - A"] > 0
+    readable(figure)
+    _, numbers = views.two_answers_figure(torch.ones(3, 15, 18), (1, 1))
+    assert numbers["I - A"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="inside"):
+        views.two_answers_figure(image, (60, 0))
+
+
+def test_the_decay_follows_its_rate(readable):
+    curves = {"slow": 0.9 ** np.arange(20), "fast": 0.5 ** np.arange(20), "at once": [1.0, 0.0]}
+    rates = {"slow": 0.9, "fast": 0.5, "at once": 0.0}
+    figure, factors = views.decay_figure(curves, rates)
+    assert factors == {
+        "slow": pytest.approx(0.9),
+        "fast": pytest.approx(0.5),
+        "at once": 0.0,
+    }
+    readable(figure)
+
+
+@pytest.mark.parametrize(("curve", "rates"), [([1.0, 0.5], {}), ([1.0], {"a": 0.5})])
+def test_a_decay_needs_steps_and_a_rate(curve, rates):
+    with pytest.raises(ValueError, match="'a'"):
+        views.decay_figure({"a": curve}, rates)
+
+
+def test_reach_is_the_mean_distance(readable):
+    wide = torch.zeros(41, 41)
+    wide[20, 10] = wide[20, 30] = wide[10, 20] = wide[30, 20] = 1
+    point = torch.zeros(41, 41)
+    point[20, 20] = 3
+    sizes = {"wide": (21, 21), "point": (9, 9)}
+    figure, numbers = views.reach_figure({"wide": wide, "point": point}, sizes)
+    assert numbers == {"wide": pytest.approx(10), "point": pytest.approx(0)}
+    readable(figure)
+    with pytest.raises(ValueError, match="sizes for"):
+        views.reach_figure({"wide": wide}, sizes)
+
+
+def test_smoothing(streets):
+    explorer = views.smoothing_explorer(streets[0][0])
+    first = explorer.picture.value
+    explorer.update(steps=8)
+    second = explorer.picture.value
+    explorer.update(rule="I - A", steps=1)
+    assert len({first, second, explorer.picture.value}) == 3
+    assert "0.0" in explorer.words.value and "at the start" in explorer.words.value
+    with pytest.raises(ValueError, match="controls among"):
+        explorer.update(step=3)

@@ -1,4 +1,6 @@
-"""Where a slot looks: what is taken out of it, what is drawn, and what the widget does."""
+"""One vector: what is drawn of a slot, and what the widget does."""
+
+from __future__ import annotations
 
 import pytest
 import torch
@@ -13,35 +15,6 @@ def small(context, **options):
     return network(13, context=context, context_options=options, **sizes)
 
 
-@pytest.mark.parametrize(
-    "context, names",
-    [
-        ("squeeze_excite", {"channel gate": (16,)}),
-        ("cbam", {"channel gate": (16,), "pixel gate": (8, 12)}),
-        ("gcnet", {"attention": (8, 12)}),
-    ],
-)
-def test_what_is_taken_out_makes_the_slots_output(context, names):
-    model, image = small(context, reduction=4), torch.rand(3, 32, 48)
-    seen = views.inside_slot(model, image)
-    assert {name: tuple(v.shape) for name, v in seen.items()} == names
-    assert model.training
-    model.eval()
-    with torch.no_grad():
-        x = model.features(image[None])
-        want = model.slot(x)[0]
-    if context == "gcnet":
-        assert seen["attention"].sum().item() == pytest.approx(1, abs=1e-5)
-        return
-    got = x[0] * seen["channel gate"][:, None, None] * seen.get("pixel gate", torch.tensor(1.0))
-    assert torch.allclose(got, want, atol=1e-6)
-
-
-def test_another_slot_is_refused():
-    with pytest.raises(ValueError, match="expected a slot that squeezes or gates, got NonLocal"):
-        views.inside_slot(small("non_local"), torch.rand(3, 32, 48))
-
-
 def test_the_figure_draws_maps_and_vectors_and_says_their_range():
     flat = torch.full((4, 8), 1 / 32)
     seen = {"attention": flat, "pixel gate": torch.rand(4, 8), "gate": torch.linspace(0, 1, 5)}
@@ -52,21 +25,6 @@ def test_the_figure_draws_maps_and_vectors_and_says_their_range():
     for wrong in ({}, {"x": torch.rand(2, 3, 4)}):
         with pytest.raises(ValueError, match="expected maps h w or vectors c"):
             views.squeeze_figure(torch.rand(3, 16, 32), wrong)
-
-
-def test_gates_find_the_channel_that_tells_two_groups_apart():
-    torch.manual_seed(0)
-    one, other = (0.5 + 0.01 * torch.randn(6, 9) for _ in range(2))
-    one[:, 4], other[:, 4] = 0.9, 0.1
-    figure, numbers = views.gates_figure({"noon": list(one), "dusk": list(other)})
-    assert numbers["channels"] == 1 and numbers["apart"] == 1
-    assert numbers["difference"] == pytest.approx(0.8)
-    shown = figure.axes[0].images[0].get_array()
-    assert (shown[:, -1] > 0.89).all()  # the largest difference stands last
-    _, none = views.gates_figure({"noon": list(one[:, :4]), "dusk": list(one[:, :4])})
-    assert none["channels"] == 0 and none["difference"] == 0
-    with pytest.raises(ValueError, match="expected two groups, got 1"):
-        views.gates_figure({"noon": list(one)})
 
 
 def test_one_vector_goes_in_and_out():

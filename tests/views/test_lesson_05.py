@@ -1,41 +1,22 @@
-"""Taps as figures: what they count is what a convolution reads."""
+"""Taps, bins and the worth of parts: the figures count what convolutions and pooling do."""
+
+from __future__ import annotations
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from contextlab.probes import taps_of
 from contextlab.views import (
-    coverage,
+    bins_figure,
     coverage_figure,
     padding_figure,
-    padding_free,
+    pooled_figure,
+    structures_figure,
     taps_explorer,
     taps_figure,
-    taps_of,
+    worth_figure,
 )
-
-
-@pytest.mark.parametrize("shape, rate", [((16, 32), 9), ((5, 7), 6), ((33, 33), 36), ((1, 1), 1)])
-def test_padding_is_what_a_convolution_of_ones_misses(shape, rate):
-    ones = torch.ones(1, 1, *shape, dtype=torch.float64)
-    kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64)
-    read = F.conv2d(ones, kernel, padding=rate, dilation=rate)
-    assert padding_free(shape, rate) == pytest.approx(read.mean().item() / 9)
-
-
-@pytest.mark.parametrize("rates, stacked", [((1, 2), True), ((2, 3), False), ((3, 1, 2), True)])
-def test_coverage_counts_the_paths_of_convolutions(rates, stacked):
-    side = 2 * (sum(rates) if stacked else max(rates)) + 1
-    one = torch.zeros(1, 1, side, side)
-    one[..., side // 2, side // 2] = 1
-    kernel = torch.ones(1, 1, 3, 3)
-    maps, x = [], one
-    for rate in rates:
-        y = F.conv2d(x, kernel, padding=rate, dilation=rate)
-        maps.append(y)
-        x = y if stacked else one
-    want = maps[-1] if stacked else sum(maps)
-    assert torch.equal(coverage(rates, stacked=stacked).float(), want[0, 0])
 
 
 def test_multiples_of_three_leave_holes_and_powers_none(readable):
@@ -89,3 +70,43 @@ def test_designs_are_drawn_on_one_scale(readable):
     assert figure.axes[-1].get_ylabel() == "paths"
     with pytest.raises(ValueError, match="odd side"):
         coverage_figure(designs, view=4)
+
+
+@pytest.mark.parametrize("length", [1, 6, 7, 16, 33])
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_the_bins_are_those_of_adaptive_pooling(length, size):
+    _, numbers = bins_figure(length, [size])
+    x = torch.randn(length, dtype=torch.float64)
+    means = torch.stack([x[start:end].mean() for start, end in numbers["bins"][size]])
+    assert torch.allclose(means, F.adaptive_avg_pool1d(x[None, None], size)[0, 0])
+
+
+def test_shared_pixels_are_counted(readable):
+    figure, numbers = bins_figure(16, [1, 2, 3, 6])
+    assert numbers["shared"] == {1: 0, 2: 0, 3: 2, 6: 4}
+    readable(figure)
+
+
+def test_upsampling_hides_the_edges_of_the_bins(streets, readable):
+    figure, numbers = pooled_figure(streets[0][0], (1, 2, 3, 6), pixel=(57, 20))
+    readable(figure)
+    assert numbers["step"][1] == (0, 0)
+    for size in (2, 3, 6):
+        blocks, smooth = numbers["step"][size]
+        assert smooth < blocks / 4
+
+
+def test_both_structures_say_what_they_hold(streets, readable):
+    figure, numbers = structures_figure(streets[0][0], (13, 6))
+    readable(figure)
+    assert numbers["bins"] == {2: (32, 0, 64, 64), 3: (42, 0, 64, 43), 6: (53, 21, 64, 43)}
+    assert numbers["inside"] == {3: 6, 6: 6, 9: 4}
+
+
+def test_the_most_missed_part_is_named(readable):
+    psp = {"1 x 1": {"G": 53.0, "C": -0.2}, "2 x 2": {"G": 0.1, "C": 25.0}}
+    figure, most = worth_figure({"PSP": psp, "ASPP": {"up": {"A": 60.0}, "left": {"A": -1.0}}})
+    assert most == {"PSP": {"G": "1 x 1", "C": "2 x 2"}, "ASPP": {"A": "up"}}
+    written = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert written == [["53", "0", "0", "25"], ["60", "−1"]]
+    readable(figure)

@@ -1,10 +1,53 @@
-"""Figures of the five tricks: what is kept, whom two hops reach, what rank there is."""
+"""The five tricks and whom each form asks: the figures and the widget."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
 
-from contextlab import views
+from contextlab import probes, views
+from contextlab.networks.segmentation import network
+
+FORMS = {"criss_cross": {}, "em_attention": {"bases": 6}}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    _ = torch.manual_seed(0)
+    return {
+        name: network(13, context=name, width=16, kernel=1, context_options=options)
+        for name, options in FORMS.items()
+    }
+
+
+def test_the_figure_shows_every_method(networks):
+    image = torch.rand(3, 32, 48)
+    asks, shape = probes.askers(networks, image)
+    assert shape == (8, 12)
+    assert list(asks) == ["criss_cross, one hop", "criss_cross, two hops", "em_attention"]
+    cue = torch.zeros(32, 48, dtype=torch.bool)
+    cue[:8, :8] = True
+    maps = {name: ask(3, 4) for name, ask in asks.items()}
+    figure, numbers = views.asking_figure(image, maps, (3, 4), cue=cue)
+    titles = [t for t in (axes.get_title(loc="left") for axes in figure.axes) if t]
+    assert len(titles) == 4 and titles[3].startswith("em_attention: ")
+    assert numbers["criss_cross, one hop"]["on_cue"] == 0
+    assert numbers["criss_cross, one hop"]["pixels"] <= 8 + 12 - 1
+
+
+def test_the_widget_answers_to_a_pixel_and_to_a_method(networks):
+    image, labels = torch.rand(3, 32, 48), torch.randint(0, 3, (32, 48))
+    names = ("sky", "wall", "road")
+    widget = views.asking_explorer(networks, image, labels=labels, classes=names, query=(3, 4))
+    first = widget.picture.value
+    assert widget.query == (3, 4) and "Row 3, column 4" in widget.words.value
+    widget.update(5, 6)
+    assert widget.query == (5, 6) and widget.picture.value != first
+    second = widget.picture.value
+    widget.method.value = "em_attention"
+    assert widget.picture.value != second
+    assert "It works where a kernel runs." in widget._repr_mimebundle_()["text/plain"]
 
 
 def test_each_trick_keeps_what_it_says():

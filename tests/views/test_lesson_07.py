@@ -1,6 +1,7 @@
-"""The pictures of cells and concepts, on maps whose answer is known."""
+"""The pictures of cells and of two graphs, on maps whose answer is known."""
 
-import numpy as np
+from __future__ import annotations
+
 import pytest
 import torch
 
@@ -16,27 +17,6 @@ def model():
     torch.manual_seed(0)
     options = {"cell": 2, "zero_init": False}
     return network(5, context="coordinate_graph", context_options=options, width=16, kernel=1)
-
-
-def test_askers_tell_the_rows_of_the_graph_at_every_size(model):
-    asks, shape = views.cell_askers(model, IMAGE, (1, 2, 4, 16))
-    assert shape == SHAPE
-    assert [tuple(ask(7, 9).shape) for ask in asks.values()] == [(8, 16), (4, 8), (2, 4), (1, 1)]
-    with torch.no_grad():
-        x = model.eval().features(IMAGE[None])
-    assert torch.equal(asks[2](7, 9), model.slot.affinity(x, (7, 9))[0, 0])
-    assert torch.equal(asks[2](7, 9), asks[2](6, 8)), "one cell has one row"
-    assert model.slot.cell == 2, "the network itself is left as it was"
-
-
-def test_askers_find_the_graph_inside_both_and_refuse_others():
-    dual = network(5, context="dual_graph", context_options={"cell": 2}, width=16, kernel=1)
-    assert views.cell_askers(dual, IMAGE, (2,))[1] == SHAPE
-    strided = {"cell": 2, "project": "strided"}
-    for name, options in (("non_local", {}), ("coordinate_graph", strided)):
-        other = network(5, context=name, context_options=options, width=16, kernel=1)
-        with pytest.raises(ValueError, match="coordinate graph over averaged cells"):
-            views.cell_askers(other, IMAGE, (2,))
 
 
 def test_cells_figure_counts_signs_and_the_cue():
@@ -74,14 +54,6 @@ def test_the_slider_and_the_mosaic_draw_anew(model):
     widget.update(7, 15)
     assert widget.picture.value != second and "row 7, column 15" in widget.words.value
     assert "works where a kernel runs" in widget._repr_mimebundle_()["text/plain"]
-
-
-def test_node_maps_tell_the_positive_share():
-    maps = {"half": torch.tensor([[1.0, -1.0]]), "all": torch.ones(2, 2), "none": torch.zeros(1, 1)}
-    figure, numbers = views.node_maps_figure(IMAGE, maps, columns=2)
-    assert numbers == {"half": 0.5, "all": 1.0, "none": 0.0}
-    shown = figure.axes[1].images[0].get_array()
-    assert np.ptp(shown[:, :32].mean((0, 1)) - shown[:, 32:].mean((0, 1))) > 0.1, "two colours"
 
 
 def test_two_graphs_count_their_lines():

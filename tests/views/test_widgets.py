@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 import ipywidgets
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from contextlab import views
 from contextlab.networks.segmentation import network
-
-
-def size_of(png: bytes) -> tuple[int, int]:
-    return Image.open(io.BytesIO(png)).size
 
 
 @pytest.fixture(scope="module")
@@ -72,35 +66,6 @@ def test_words_name_the_classes_that_are_asked():
 def test_a_map_too_large_for_buttons_is_refused(model):
     with pytest.raises(ValueError, match="at most 1024 positions"):
         views.affinity_picker(model, torch.rand(3, 256, 256))
-
-
-def test_smoothing(streets):
-    explorer = views.smoothing_explorer(streets[0][0])
-    first = explorer.picture.value
-    explorer.update(steps=8)
-    second = explorer.picture.value
-    explorer.update(rule="I - A", steps=1)
-    assert len({first, second, explorer.picture.value}) == 3
-    assert "0.0" in explorer.words.value and "at the start" in explorer.words.value
-    with pytest.raises(ValueError, match="controls among"):
-        explorer.update(step=3)
-
-
-def test_receptive_fields():
-    explorer = views.receptive_field_explorer()
-    assert "<b>7 pixels</b>, 7 of them" in explorer.words.value
-    explorer.update(dilation=4)
-    assert "<b>25 pixels</b>, 7 of them" in explorer.words.value
-    explorer.update(dilation=1, depth=4, grow=True)
-    assert "<b>31 pixels</b>, 31 of them" in explorer.words.value
-
-
-def test_streets_with_their_knobs():
-    explorer = views.street_explorer(size=4)
-    posed = explorer.words.value
-    explorer.update(g=0.0, l=0.0, p=0.0, c=0.0, a=0.0)
-    assert "<b>100%</b>" in explorer.words.value != posed
-    assert size_of(explorer.picture.value)[0] <= 990
 
 
 def test_only_plain_widgets_are_used(picker):
