@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
     shipped = commands.add_parser("runs", help="train the runs that the lessons show")
     shipped.set_defaults(command=_runs)
-    shipped.add_argument("--only", default="*", metavar="PATTERN", help="e.g. '*non_local*'")
+    shipped.add_argument(
+        "--only", default="*", metavar="PATTERN", help="e.g. '*non_local*'; names planned runs too"
+    )
     shipped.add_argument("--folder", type=Path, help=f"{runs.SHIPPED} by default")
     shipped.add_argument("--root", type=Path, help="where CamVid lies")
     shipped.add_argument("--weights", type=Path, help="a local file for the backbone's weights")
@@ -186,7 +188,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     folder = options.folder or runs.shipped_folder() or runs.SHIPPED
-    wanted = [c for c in runs.shipped() if fnmatch.fnmatch(c.name, f"*{options.only}*")]
+    # what is planned takes days: it is trained only when it is called by name
+    known = runs.shipped() + (runs.planned() if options.only != "*" else [])
+    wanted = [c for c in known if fnmatch.fnmatch(c.name, f"*{options.only}*")]
     if not wanted:
         raise ValueError(f"no shipped run is called {options.only!r}; --list shows their names")
     for number, config in enumerate(wanted, 1):
@@ -211,7 +215,7 @@ def _runs(options: argparse.Namespace) -> None:
         _say(
             f"{number:2}/{len(wanted)} {how:>7}  mIoU {100 * run.metrics.miou:5.1f}  {config.name}"
         )
-    known = {config.name for config in runs.shipped()}
+    known = {config.name for config in runs.shipped() + runs.planned()}
     for path in sorted(folder.glob("*.json")):
         if path.stem not in known:
             _say(f"{path} is of no shipped configuration any more: delete it and its weights")

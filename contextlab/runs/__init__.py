@@ -18,13 +18,14 @@ from contextlab import training
 from contextlab.home import home
 from contextlab.runs import experiments
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import KNOBS, Config, camvid, streets
+from contextlab.runs.config import FAIR_NAME, KNOBS, Config, camvid, fair, far, streets
 from contextlab.runs.frozen import FrozenHead, StoredMaps
-from contextlab.runs.lists import keeps_weights, shipped
+from contextlab.runs.lists import keeps_weights, planned, shipped
 from contextlab.runs.store import SHIPPED, Run, find, read, shipped_folder, write
 from contextlab.training import checkpoints
 
 __all__ = [
+    "FAIR_NAME",
     "KNOBS",
     "SHIPPED",
     "Config",
@@ -35,10 +36,13 @@ __all__ = [
     "build_network",
     "camvid",
     "experiments",
+    "fair",
+    "far",
     "find",
     "keeps_weights",
     "load_or_train",
     "machine",
+    "planned",
     "read",
     "shipped",
     "shipped_folder",

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from contextlab.modules.dual_gcn import OFFICIAL
-from contextlab.runs.config import COURSE_OPTIONS, Config, camvid, streets
+from contextlab.runs.config import (
+    COURSE_OPTIONS,
+    FAIR,
+    FAIR_NAME,
+    Config,
+    camvid,
+    fair,
+    far,
+    streets,
+)
 
 Make = Callable[[int], Config]
 Cell = tuple[str | None, dict]  # a module and its options
@@ -25,11 +34,13 @@ class Experiment:
         question: what is asked.
         cells: label to a function from the seed to its configuration; the first is the reference.
         seeds: the same for every cell.
+        planned: its runs are not all made yet; `shipped` leaves them out.
     """
 
     question: str
     cells: dict[str, Make]
     seeds: tuple[int, ...]
+    planned: bool = False
 
     def configs(self) -> dict[str, list[Config]]:
         """The configurations of every cell, in the order of the seeds."""
@@ -81,11 +92,11 @@ def _real(context: str | None, **options) -> Make:
     return lambda seed: camvid(context, seed=seed, **shared)
 
 
-def _local(context: str | None) -> Make:
+def _local(context: str | None, **options) -> Make:
     """The same over the backbone's first stages: stride 8, a window of 67 pixels."""
     stages = {"output_stride": 16, "out_indices": [2]}
     shared = {"budget": "quick", "frozen": True, "backbone_options": stages}
-    return lambda seed: camvid(context, seed=seed, **shared)
+    return lambda seed: camvid(context, seed=seed, context_options=options, **shared)
 
 
 def _small_batch(batch: int, norm: str) -> Make:
@@ -268,3 +279,70 @@ EXPERIMENTS |= {
         (0, 1, 2),
     ),
 }  # fmt: skip
+
+THREE = (0, 1, 2)
+# What is asked there besides the questions above. A cell of 16 pixels would leave the map of 45 x
+# 60 twelve nodes, and one node is no graph.
+LOCAL_QUESTIONS: dict[str, tuple[str, dict[str, Cell]]] = QUESTIONS | {
+    "D3": (
+        "how large may a cell be?",
+        {f"d = {d}": ("coordinate_graph", {} if d == 8 else {"cell": d}) for d in (8, 2, 4)},
+    ),
+    "S9": ("how many nodes?", {f"K = {k}": _sr(nodes=k) for k in (16, 8, 32)}),
+    "S10": (
+        "how many channels may the squeeze drop?",
+        {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)},
+    ),
+}
+
+
+def _with_fcn(cells: dict[str, Cell]) -> dict[str, Cell]:
+    """The FCN behind the cells, where none is it: does the method gain anything here?"""
+    has_it = any(module is None for module, _ in cells.values())
+    return cells if has_it else {**cells, "FCN": (None, {})}
+
+
+EXPERIMENTS |= {
+    f"{name}, CamVid, local": Experiment(
+        f"{question[:-1]}, over features that see a patch of 67 pixels?",
+        _on(_local, _with_fcn(cells)),
+        THREE,
+        planned=True,
+    )
+    for name, (question, cells) in LOCAL_QUESTIONS.items()
+}
+
+
+def _on_streets(make: Callable[..., Config], *arguments, **options) -> Make:
+    return lambda seed: make(*arguments, seed=seed, budget="quick", **options)
+
+
+MODULES = {
+    "non-local": "non_local",
+    "SR": "squeeze_reasoning",
+    "DGCNet": "dual_graph",
+    "ASPP": "aspp",
+}
+EXPERIMENTS |= {
+    "plain": Experiment(
+        "what is a module worth beside a plain network that sees as far?",
+        {
+            FAIR_NAME: _on_streets(fair),
+            "dilations 1, 2, 4": _on_streets(streets, backbone_options={"dilation": [1, 2, 4]}),
+            "FCN": _on_streets(streets),
+        }
+        | {label: _on_streets(streets, module) for label, module in MODULES.items()},
+        THREE,
+    ),
+    "far": Experiment(
+        "which order is left where cues lie twice as far away?",
+        {
+            FAIR_NAME: _on_streets(fair, on=far),
+            "dilations 2, 4, 8": _on_streets(far, backbone_options=dict(FAIR)),
+            "FCN": _on_streets(far),
+        }
+        | {label: _on_streets(far, module) for label, module in MODULES.items()},
+        THREE,
+        planned=True,
+    ),
+}

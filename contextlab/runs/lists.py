@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, streets
+from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, fair, streets
 from contextlab.runs.experiments import EXPERIMENTS
 
 # The family, in the order in which lessons 04 to 06 meet it; then what later lessons look into.
@@ -65,6 +65,7 @@ def _with_weights() -> list[Config]:
     found += [streets(control=True, **quick)]
     # the same parameters, spread wider: 63 pixels instead of 31
     found += [streets(backbone_options={"dilation": [1, 2, 4]}, **quick)]
+    found += [fair(**quick)]
     # four steps along the pixel grid reach 63 pixels too, but only by averaging
     found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
     found += [streets(context, **quick) for context in LOOKED_INTO]
@@ -102,6 +103,8 @@ def _figures_alone() -> list[Config]:
     found += [_other("compact_non_local", kernel="rbf")]
     # what the claims of the sources ask for
     for experiment in EXPERIMENTS.values():
+        if experiment.planned:
+            continue
         for configs in experiment.configs().values():
             found += configs
     return found
@@ -119,6 +122,19 @@ def shipped() -> list[Config]:
         Configurations for `load_or_train`.
     """
     return _once(_with_weights() + _figures_alone())
+
+
+def planned() -> list[Config]:
+    """The runs of experiments that are planned and not all made, without those that are shipped."""
+    made = {config.hash for config in shipped()}
+    found = [
+        config
+        for experiment in EXPERIMENTS.values()
+        if experiment.planned
+        for configs in experiment.configs().values()
+        for config in configs
+    ]
+    return [config for config in _once(found) if config.hash not in made]
 
 
 def keeps_weights(config: Config) -> bool:
