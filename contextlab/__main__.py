@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
 
     shipped = commands.add_parser("runs", help="train the runs that the lessons show")
     shipped.set_defaults(command=_runs)
-    shipped.add_argument("--only", default="*", metavar="PATTERN", help="e.g. '*non_local*'")
+    shipped.add_argument(
+        "--only", default="*", metavar="PATTERN", help="e.g. '*non_local*'; names planned runs too"
+    )
     shipped.add_argument("--folder", type=Path, help=f"{runs.SHIPPED} by default")
     shipped.add_argument("--root", type=Path, help="where CamVid lies")
     shipped.add_argument("--weights", type=Path, help="a local file for the backbone's weights")
@@ -186,9 +188,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     folder = options.folder or runs.shipped_folder() or runs.SHIPPED
-    files = claims.shipped_files()
+    files = claims.shipped_files(planned=True)
     file_of = {config.hash: name for name, group in files.items() for config in group}
-    wanted = [c for c in claims.shipped() if fnmatch.fnmatch(c.name, f"*{options.only}*")]
+    # what is planned takes days: it is trained only when it is called by name
+    known = claims.shipped() + (claims.planned() if options.only != "*" else [])
+    wanted = [c for c in known if fnmatch.fnmatch(c.name, f"*{options.only}*")]
     if not wanted:
         raise ValueError(f"no shipped run is called {options.only!r}; --list shows their names")
     for number, config in enumerate(wanted, 1):

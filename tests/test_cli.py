@@ -187,6 +187,23 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     assert "line 2 of" in said and f"{second} is of no shipped configuration" in said
 
 
+def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch, capsys):
+    shown = runs.streets(control=True, budget="smoke")
+    coming = runs.far(control=True, budget="smoke")
+    monkeypatch.setattr(claims, "shipped", lambda: [shown])
+    monkeypatch.setattr(claims, "planned", lambda: [coming])
+    words = ["runs", "--list", "--folder", str(tmp_path)]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert shown.name in said and coming.name not in said
+    assert cli.main([*words, "--only", "far-"]) == 0
+    said = capsys.readouterr().out
+    assert coming.name in said and shown.name not in said
+    (tmp_path / f"{coming.name}.json").write_text("")
+    assert cli.main(words) == 0
+    assert "no shipped configuration" not in capsys.readouterr().out
+
+
 def test_the_catalogue_is_printed(capsys):
     assert cli.main(["catalogue"]) == 0
     said = capsys.readouterr().out

@@ -308,10 +308,13 @@ def test_every_module_has_its_runs():
 
 def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
     names = {config.name for config in claims.shipped()}
+    planned = {config.name for config in claims.planned()}
+    assert not names & planned
     for key, experiment in claims.EXPERIMENTS.items():
         cells = claims.configs(key)
         assert len(cells) > 1 and experiment.question.endswith("?")
-        assert {c.name for found in cells.values() for c in found} <= names
+        made = {c.name for found in cells.values() for c in found}
+        assert made <= (names | planned if experiment.planned else names), key
         assert len({c.hash for found in cells.values() for c in found}) == len(cells) * len(
             experiment.seeds
         )
@@ -319,6 +322,62 @@ def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
             assert tuple(c.seed for c in found) == experiment.seeds
     with pytest.raises(ValueError, match=r"an experiment of D1.*got 'D99'"):
         claims.configs("D99")
+
+
+def test_the_fair_plain_network_costs_what_the_fcn_costs():
+    config, usual = runs.fair(seed=1, budget="quick"), runs.streets(seed=1, budget="quick")
+    assert config.name == "streets-fcn-glpca-quick-1-48cca20fbf3b"
+    assert replace(config, backbone_options={}) == usual
+    one, other = (runs.build_network(c, 13) for c in (config, usual))
+    shapes = [{k: v.shape for k, v in model.state_dict().items()} for model in (one, other)]
+    assert shapes[0] == shapes[1]
+    assert runs.fair(on=runs.far, budget="quick").backbone_options == {"dilation": [4, 8, 16]}
+    assert claims.configs("plain")[runs.FAIR_NAME][1] == config
+    with pytest.raises(ValueError, match="on streets and far streets, not on"):
+        runs.fair(on=runs.camvid)
+
+
+def test_far_streets_differ_from_the_course_in_the_data_alone():
+    config, usual = (make("aspp", budget="quick") for make in (runs.far, runs.streets))
+    assert config.name.startswith("far-aspp-glpca-quick-0-")
+    assert replace(config, data_options=usual.data_options) == usual
+    assert config.data_options == {**usual.data_options, "far": True}
+    assert runs.far(control=True).name.startswith("far-fcn-control-")
+    image, labels = runs.build_data(runs.far(budget="smoke"))[0]
+    assert image.shape == (3, 128, 256) and labels.shape == (128, 256)
+
+
+@pytest.mark.parametrize(
+    "experiment, label, reached",
+    [
+        ("S9", "K = 8", lambda slot: slot.nodes == 8),
+        ("S10", "P = C / 4", lambda slot: slot.theta.out_channels == 32),
+        ("S5", "average, graph", lambda slot: slot.gamma is None),
+        ("D3", "d = 2", lambda slot: slot.cell == 2),
+        ("D8", "sequential", lambda slot: slot.fusion == "sequential"),
+    ],
+)
+def test_options_of_modules_reach_the_head_over_local_features(experiment, label, reached):
+    """Each is another run than the module as it is, and another module over the same map."""
+    cells = claims.configs(f"{experiment}, CamVid, local")
+    config, usual = cells[label][2], next(iter(cells.values()))[2]
+    bare = replace(config, context_options={})
+    assert len({config.hash, bare.hash, usual.hash}) == 3 - (bare == usual)
+    assert any(c[0].context is None for c in cells.values())
+    model = runs.build_network(config, 11, pretrained=False)
+    assert reached(model.slot)
+    assert not reached(runs.build_network(bare, 11, pretrained=False).slot)
+    head = runs.FrozenHead(model, (360, 480))
+    assert head(torch.randn(2, 40, 9, 12)).shape == (2, 11, 90, 120)
+
+
+def test_what_stood_over_local_features_before_is_the_same_run():
+    found = claims.configs("CamVid, local")
+    assert found["SR"][0] == claims.configs("S5, CamVid, local")["hadamard, graph"][0]
+    assert found["FCN"][2] == claims.configs("S8, CamVid, local")["FCN"][2]
+    assert {c.name for configs in found.values() for c in configs} <= {
+        c.name for c in claims.shipped()
+    }
 
 
 def test_an_unknown_network_or_norm_is_named():

@@ -19,7 +19,17 @@ import torch
 from contextlab import training
 from contextlab.home import home
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, camvid, fair, far, streets
+from contextlab.runs.config import (
+    COURSE_OPTIONS,
+    FAIR,
+    FAIR_NAME,
+    KNOBS,
+    Config,
+    camvid,
+    fair,
+    far,
+    streets,
+)
 from contextlab.runs.frozen import FrozenHead, StoredMaps
 from contextlab.runs.store import (
     MANY,
@@ -38,6 +48,8 @@ from contextlab.training import checkpoints
 
 __all__ = [
     "COURSE_OPTIONS",
+    "FAIR",
+    "FAIR_NAME",
     "KNOBS",
     "SHIPPED",
     "Config",

@@ -36,6 +36,7 @@ COURSE_OPTIONS = {
 }
 # The fair plain network: dilations that take no parameter and no multiplication more than the usual
 # ones, and a field of 7 + 8 * (2 + 4 + 8) = 119 pixels, which holds nearly every cue of a street.
+FAIR_NAME = "fair plain"  # what it is called in every table
 FAIR = {"dilation": [2, 4, 8]}
 # The same on far streets: 7 + 8 * (4 + 8 + 16) = 231 pixels.
 FAIR_FAR = {"dilation": [4, 8, 16]}
