@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from contextlab import __main__ as cli
-from contextlab import catalogue, data, runs, training
+from contextlab import catalogue, claims, data, runs, training
 from contextlab.runs import lists
 from contextlab.training import checkpoints
 
