@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from contextlab import __main__ as cli
 from contextlab import catalogue, claims, data, runs, training
-from contextlab.runs import lists
+from contextlab.claims import lists
 from contextlab.training import checkpoints
 
 NETWORK = "tf_efficientnet_lite0"
