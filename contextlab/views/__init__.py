@@ -32,6 +32,7 @@ from .reasoning import (
     reasoning_figure,
 )
 from .receptive_field import central_share, effective, effective_width, growth, theoretical
+from .small import shrunk
 from .smoothing import decay_figure, reach_figure, two_answers_figure
 from .squeezed import (
     gates_figure,
@@ -134,6 +135,7 @@ __all__ = [
     "receptive_field_figure",
     "scene",
     "show",
+    "shrunk",
     "smoothing_explorer",
     "smoothing_figure",
     "spectrum_figure",
