@@ -280,7 +280,7 @@ def _draw(
 ) -> None:
     """Image, labels and prediction of some images, with a legend of the classes."""
     from contextlab.training.checkpoints import write_atomically
-    from contextlab.views import new_figure, png
+    from contextlab.views import new_figure, png, shrunk
     from contextlab.views.figures import legend_row, picture
     from contextlab.views.palette import paint, pixels
 
@@ -302,7 +302,7 @@ def _draw(
             picture(figure.add_subplot(grid[line, column]), shown, title)
     colours = {name: colour / 255 for name, colour in zip(dataset.classes, dataset.palette)}
     legend_row(figure.add_subplot(grid[len(chosen), :]), colours, columns=6)
-    write_atomically(path, png(figure))
+    write_atomically(path, shrunk(png(figure)))
 
 
 def _say(words: object) -> None:

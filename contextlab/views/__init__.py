@@ -74,6 +74,7 @@ from .node_maps import node_maps_figure
 from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
 from .paired import paired_figure
+from .small import shrunk
 from .widgets import whom
 
 __all__ = [
@@ -126,6 +127,7 @@ __all__ = [
     "receptive_field_figure",
     "scene",
     "show",
+    "shrunk",
     "smoothing_explorer",
     "smoothing_figure",
     "spectrum_figure",
