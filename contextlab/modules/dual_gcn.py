@@ -28,7 +28,8 @@ def flat(y: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d n"]:
     A product hands a transposed one back, and from that batch norm on a CPU makes wrong gradients
     if it is of one image (torch 2.15).
     """
-    return y.flatten().unflatten(0, (y.shape[0], y.shape[1], -1))
+    b, d, h, w = y.shape
+    return y.flatten().unflatten(0, (b, d, h * w))  # not -1, which an empty batch leaves open
 
 
 def strided_projection(channels: int, cell: int) -> nn.Sequential:

@@ -76,7 +76,7 @@ class CellAttention(nn.Module):
         else:
             # finite, so that a cell without a single pixel yields numbers (which are cut off)
             away = torch.finfo(value.dtype).min / 2
-            mask = away * (1 - cells(torch.ones_like(value[:1, :1])))
+            mask = away * (1 - cells(value.new_ones(1, 1, h, w)))
             mask = rearrange(mask, "1 k j 1 -> 1 k 1 j")
             y = F.scaled_dot_product_attention(key, key, cells(value), attn_mask=mask, scale=scale)
         y = rearrange(y, "b (y x) (p q) d -> b d (y p) (x q)", y=s, p=rows)

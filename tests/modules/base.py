@@ -199,10 +199,25 @@ class ModuleTests:
         assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
 
     def test_images_do_not_see_each_other(self):
+        """What is drawn in a call is drawn for one image after the other, so the seed tells all."""
         module = randomise(self.build()).double().eval()
         x, *rest = self.inputs(batch=3, dtype=torch.float64)
+        torch.manual_seed(2)
         alone = torch.cat([module(image, *rest) for image in x.split(1)])
+        torch.manual_seed(2)
         torch.testing.assert_close(module(x, *rest), alone)
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_an_empty_batch(self, training):
+        module = self.build().train(training)
+        inputs = [x.requires_grad_() for x in self.inputs(batch=0)]
+        y = module(*inputs)
+        assert tuple(y.shape) == self.expected_shape(*inputs)
+        y.sum().backward()
+        assert all(x.grad.shape == x.shape for x in inputs)
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+        for name, buffer in module.named_buffers():
+            assert torch.isfinite(buffer).all(), name
 
     def test_construction_is_deterministic(self):
         first, second = self.build().state_dict(), self.build().state_dict()
