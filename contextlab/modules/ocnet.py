@@ -198,15 +198,15 @@ class ObjectContext(nn.Module):
         Yuan et al., section 3 (base, pyramid and ASP object context; 512 and 256 channels).
 
     Differs from the official code:
-        "base" in nothing, but for ``subsample``. The other forms are ours: simpler, with one width for key and value.
-        The official ones are those of SFSegNets, to the order of the concatenation. A blanket
-        initialisation of the head there undoes the zero start: ``zero_init=False``. Its dropout at
-        the end, left to the network here, is 0.05 and in asp 0.1; another of 0.05 ends its asp
-        branch and has no counterpart. The authors' first code has leaky ReLUs of slope 0.01 for all
-        of them, and an asp whose last 1 x 1 returns twice as many channels as its branches have.
-        Where s does not divide h or w, the last official cells are the larger ones and ours the
-        smaller ones. All these codes run θ twice in each step, for query and key, so that its
-        running statistics move twice: as with momentum 0.19 for 0.1 here.
+        "base" without ``subsample`` in nothing. "pyramid" and "asp" are simpler than the code's,
+        with one width for key and value; the official forms are those of SFSegNets, but for the
+        order of the concatenation. A blanket initialisation of the head there undoes the zero
+        start: ``zero_init=False``. Its dropout at the end, left to the network here, is 0.05 and in
+        asp 0.1; another of 0.05 ends its asp branch and has no counterpart. The authors' first code
+        has leaky ReLUs of slope 0.01 for all of them, and an asp whose last 1 x 1 returns twice as
+        many channels as a branch has. Where s does not divide h or w, the last official cells are
+        the larger ones and ours the smaller ones. All these codes run θ twice in each step, for
+        query and key, so that its running statistics move twice: as with momentum 0.19 for 0.1.
     """
 
     def __init__(
