@@ -116,7 +116,7 @@ class EMAttention(nn.Module):
         with without_autocast(x):
             known = exact(features if self.gradient == "full" else features.detach())
             z, mu = self.iterate(known)
-            if self.training:
+            if self.training and len(x):  # an empty batch has no mean
                 self.average(mu.detach())
             y = einsum(mu, z, "b c k, b n k -> b c n")
         y = rearrange(torch.relu(y), "b c (h w) -> b c h w", h=x.shape[2]).to(features.dtype)

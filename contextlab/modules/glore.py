@@ -7,6 +7,7 @@ https://arxiv.org/abs/1811.12814
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 from .graph_conv import LearnedGraphConv
@@ -91,6 +92,10 @@ class GloRe(nn.Module):
         check_map(self, x, self.channels)
         phi, theta = (rearrange(f(x), "b d h w -> b d (h w)") for f in (self.phi, self.theta))
         root = phi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # N, half from each side
-        v = einsum(theta / root, phi / root, "b n i, b d i -> b n d")
-        y = einsum(self.talk(v), theta, "b n d, b n i -> b d i")
-        return x + self.norm(self.out(rearrange(y, "b d (h w) -> b d h w", h=x.shape[2])))
+        with staying_wide(phi):
+            phi, theta = wide(phi), wide(theta)
+            v = einsum(theta / root, phi / root, "b n i, b d i -> b n d")
+            y = einsum(widely(self.talk, v), theta, "b n d, b n i -> b d i")
+            y = rearrange(y, "b d (h w) -> b d h w", h=x.shape[2])
+            y = widely(self.norm, widely(self.out, y))
+        return x + y.to(x.dtype)

@@ -10,6 +10,7 @@ import torch
 from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
 
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 
@@ -33,14 +34,17 @@ def hadamard_pool(
 
     Args:
         b, c: two maps of one shape.
-        pool: "mean", or "sum" without the 1/N; a sum grows with the map, and float16 ends at 65504.
+        pool: "mean", or "sum" without the 1/N. Both are float32 where the maps are float16, since a
+            sum grows with the map, and float16 ends at 65504.
 
     Example:
         >>> hadamard_pool(torch.randn(2, 64, 9, 7), torch.randn(2, 64, 9, 7)).shape
         torch.Size([2, 64])
     """
     check_choice("pool", pool, SUMS)
-    return reduce(b * c, "b c h w -> b c", pool)
+    product = b * c
+    dtype = torch.float32 if product.dtype == torch.float16 else None
+    return getattr(product, pool)((2, 3), dtype=dtype)
 
 
 def bilinear_pool(
@@ -50,7 +54,7 @@ def bilinear_pool(
 
     Args:
         b, c: two maps over the same pixels.
-        pool: "mean", or "sum" without the 1/N.
+        pool: "mean", or "sum" without the 1/N; float32 as above.
 
     Example:
         >>> bilinear_pool(torch.randn(2, 8, 9, 7), torch.randn(2, 6, 9, 7)).shape
@@ -60,7 +64,8 @@ def bilinear_pool(
     if pool == "mean":
         root = (b.shape[2] * b.shape[3]) ** 0.5  # N taken half from each side stays inside float16
         b, c = b / root, c / root
-    return einsum(b, c, "b p h w, b q h w -> b p q")
+    with staying_wide(b):
+        return einsum(wide(b), wide(c), "b p h w, b q h w -> b p q")
 
 
 class _Concatenate(nn.Module):
@@ -73,8 +78,11 @@ class _Concatenate(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b k"]) -> Tensor:
-        y = self.pixel(x) + rearrange(self.image(g), "b c -> b c 1 1")
-        return torch.relu(self.norm(y))
+        y = self.pixel(x)
+        dtype = y.dtype
+        with staying_wide(y):
+            y = wide(y) + rearrange(widely(self.image, g), "b c -> b c 1 1")
+            return torch.relu(widely(self.norm, y)).to(dtype)
 
 
 @register(

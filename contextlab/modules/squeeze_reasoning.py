@@ -8,6 +8,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import exactly, staying_wide, wide, widely, without_autocast
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 from .graph_conv import EQUATIONS, LearnedGraphConv
@@ -157,13 +158,18 @@ class SqueezeReasoning(nn.Module):
         return hadamard_pool(self.phi(x), self.gamma(x), pool=self.pool)
 
     def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
-        """The vector g' with which the channels of θ(x) are multiplied."""
+        """The vector g' with which the channels of θ(x) are multiplied, in full precision."""
         g = self.squeeze(x)
-        if self.reason == "connected":
-            return self.talk(g)
-        return rearrange(self.talk(rearrange(g, self.split, k=self.nodes)), self.join)
+        with without_autocast(x):
+            if self.reason == "connected":
+                return exactly(self.talk, g)
+            nodes = exactly(self.talk, rearrange(g, self.split, k=self.nodes))
+        return rearrange(nodes, self.join)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        gated = self.theta(x) * rearrange(self.gate(x), "b p -> b p 1 1")
-        return x + self.norm(self.out(gated))
+        gate, theta = rearrange(self.gate(x), "b p -> b p 1 1"), self.theta(x)
+        with staying_wide(theta):
+            theta = wide(theta)
+            y = widely(self.norm, widely(self.out, theta * gate.to(theta.dtype)))
+        return x + y.to(x.dtype)
