@@ -10,6 +10,7 @@ what is listed is ever overwritten or removed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import hashlib
@@ -289,7 +290,5 @@ def discard(folder: str | Path) -> None:
 
 def remove_empty(folder: Path) -> None:
     """Remove a folder in which nothing lies, and leave any other."""
-    try:
+    with contextlib.suppress(OSError):  # gone already, or somebody keeps something there
         folder.rmdir()
-    except OSError:  # gone already, or somebody keeps something there
-        pass

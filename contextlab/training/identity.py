@@ -30,7 +30,7 @@ GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are spread evenly
 #: what every module has, and where timm's weights came from
 SKIPPED = {*vars(nn.Module()), "pretrained_cfg", "default_cfg"}
 #: what accelerate and torch.compile leave on a module
-SKIPPED |= {"_is_accelerate_prepared", "_original_forward", "forward"}
+SKIPPED |= {"_is_accelerate_prepared", "_original_forward", "forward", "_is_torch_compile"}
 LIBRARIES = ("torch", "torchvision", "timm", "contextlab")  # their code is not the reader's
 DEPTH = 4
 
