@@ -137,9 +137,8 @@ def check(
         raise _wrong(index, "a pair (image, labels)", type(sample).__name__) from None
     for what, x, kind in (("image", image, torch.float32), ("labels", labels, torch.int64)):
         if not isinstance(x, Tensor) or x.dtype != kind:
-            name = str(kind).removeprefix("torch.")
-            found = str(getattr(x, "dtype", type(x).__name__)).removeprefix("torch.")
-            raise _wrong(index, f"{what} as a {name} tensor", found)
+            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise _wrong(index, f"{what} of {kind}", found)
     if image.ndim != 3 or (len(image) != 3 and not maps) or not image.numel():
         raise _wrong(index, "an image 3 h w", tuple(image.shape))
     sizes = (image.shape[1:], (1, 1))
@@ -182,7 +181,7 @@ class _Augmented(Dataset):
 def expectations(dataset) -> dict:
     """What `check` has to know of a data set."""
     return {
-        "classes": len(dataset.classes) if hasattr(dataset, "classes") else None,
+        "classes": len(getattr(dataset, "classes", ())) or None,
         "ignore_index": getattr(dataset, "ignore_index", 255),
         "maps": getattr(dataset, "features", False),
     }
