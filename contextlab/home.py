@@ -264,7 +264,13 @@ def claim(*paths: str | Path) -> None:
                 f"{path} is there already and was not made by contextlab, so it is left alone: "
                 "choose another folder, or move it away"
             )
-    for folder in {path.parent for path in paths}:
+    folders = {path.parent for path in paths}
+    for folder in folders:
+        if (folder / MARK).exists() and listed(folder) is None:
+            raise FileExistsError(
+                f"{folder / MARK} was not made by contextlab: choose another folder"
+            )
+    for folder in folders:
         names = listed(folder) or []
         new = [path.name for path in paths if path.parent == folder and path.name not in names]
         if new:

@@ -150,13 +150,11 @@ def check(
         raise _wrong(index, "an image of finite numbers", "inf or nan")
     if max(-low, high) > FAR and not maps:
         raise _wrong(index, "an image in [0, 1]", f"values from {low:.4g} to {high:.4g}")
-    low, high = (int(end) for end in labels.aminmax())
-    if low < 0 or high >= (classes if classes is not None else high + 1):
-        found = labels[labels != ignore_index]
-        low, high = (int(end) for end in found.aminmax()) if len(found) else (0, 0)
-        if low < 0 or high >= (classes if classes is not None else high + 1):
-            ends = f"0..{classes - 1}" if classes is not None else "0 and more"
-            raise _wrong(index, f"labels in {ends} or {ignore_index}", f"{low}..{high}")
+    valid = labels.masked_fill(labels == ignore_index, 0)
+    low, high = (int(end) for end in valid.aminmax())
+    if low < 0 or (classes is not None and high >= classes):
+        ends = f"0..{classes - 1}" if classes is not None else "0 and more"
+        raise _wrong(index, f"labels in {ends} or {ignore_index}", f"{low}..{high}")
 
 
 def _wrong(index: int, expected: str, found: object) -> ValueError:
