@@ -284,9 +284,8 @@ def differences(saved: dict, now: dict, *, ended: dict | None = None, moving=())
         Sentences without their full stops; none for the same run.
     """
     found = []
-    for key, what in (("tag", "the tag"), ("processes", "the number of processes")):
-        if saved[key] != now[key]:
-            found.append(f"{what} was {saved[key]!r} and is {now[key]!r}")
+    if saved["processes"] != now["processes"]:
+        found.append(f"the number of processes was {saved['processes']} and is {now['processes']}")
     found += _values("the recipe's", saved["recipe"], now["recipe"])
     found += _networks(saved["network"], now["network"], set(moving))
     found += _weights(saved["weights"], now["weights"], ended)
@@ -303,6 +302,8 @@ def differences(saved: dict, now: dict, *, ended: dict | None = None, moving=())
             found.append(
                 f"the {part} of sample {first}{_more(len(other) - 1)} of the data set changed"
             )
+    if saved["tag"] != now["tag"]:  # it may stand for much, so what is known of it comes first
+        found.append(f"the tag was {saved['tag']!r} and is {now['tag']!r}")
     return found
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from stand_ins import Net, Squares, net, same_weights
 from torch import nn
 
+from contextlab import home
 from contextlab.training import History, Recipe, checkpoints, evaluate, fit
 
 RECIPE = Recipe(steps=12, batch=4, lr=1e-2, warmup=2, seed=3)
@@ -214,3 +216,40 @@ def test_progress_on_request_shows_steps_and_time_left(capfd):
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(ValueError, match="parameters that require gradients"):
         trained(model=nn.Identity())
+
+
+class Unread(Squares):
+    """No sample of it may be asked for."""
+
+    def __getitem__(self, index):
+        raise AssertionError("the work has begun")
+
+
+def test_a_folder_that_cannot_be_used_is_said_before_the_work_begins(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"cannot be written to \(the file .* is in the way"):
+            trained(dataset=Unread(), checkpoint=folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(home.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(OSError, match=r"are needed, 0 MB are free\): free some space"):
+            trained(dataset=Unread(), checkpoint=tmp_path / "state")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_else_lies_in_the_folder_stays(tmp_path):
+    theirs = ["state-of-the-art/paper.txt", "state-1/notes", ".partial-mine", "notes.txt"]
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    trained(checkpoint=tmp_path, save_every=3)
+    assert all((tmp_path / name).read_text() == "mine" for name in theirs)
+    assert checkpoints.newest(tmp_path).name == "state-00000012"
+
+
+def test_a_state_that_was_not_made_here_is_named_and_left_alone(tmp_path):
+    (tmp_path / "state-00000003").mkdir()
+    (tmp_path / "state-00000003" / "progress.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="state-00000003 has the name of a training state"):
+        trained(dataset=Unread(), checkpoint=tmp_path)
+    assert [p.name for p in (tmp_path / "state-00000003").iterdir()] == ["progress.json"]
