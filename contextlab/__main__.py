@@ -246,7 +246,7 @@ def _claims(options: argparse.Namespace) -> None:
 
     found = claims.settle(names, times=options.times, told=told)
     if options.html:
-        from contextlab.training.checkpoints import write_atomically
+        from contextlab.home import write_atomically
         from contextlab.views.ledger import ledger_page
 
         page = options.html.resolve()
@@ -279,7 +279,7 @@ def _draw(
     run: runs.Run, path: Path, root: Path | None, weights: Path | None, count: int = 4
 ) -> None:
     """Image, labels and prediction of some images, with a legend of the classes."""
-    from contextlab.training.checkpoints import write_atomically
+    from contextlab.home import write_atomically
     from contextlab.views import new_figure, png, shrunk
     from contextlab.views.figures import legend_row, picture
     from contextlab.views.palette import paint, pixels
