@@ -167,7 +167,7 @@ def test_what_somebody_else_made_is_left_alone(tmp_path):
 def test_a_folder_with_the_name_of_a_state_is_named_and_left_alone(tmp_path):
     (tmp_path / "state-00000005").mkdir()
     (tmp_path / "state-00000005" / "progress.json").write_text("{}")
-    with pytest.raises(FileExistsError, match=r"state-00000005 has the name.*another folder"):
+    with pytest.raises(ValueError, match=r"state-00000005 has the name.*another folder"):
         checkpoints.prepare(tmp_path)
     assert checkpoints.newest(tmp_path) is None
     with pytest.raises(OSError, match="state-00000005 cannot be written to"):
