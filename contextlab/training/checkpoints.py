@@ -50,7 +50,7 @@ __all__ = [
 PROGRESS = "progress.json"
 _STATE = re.compile(r"state-\d{8}")
 #: how safetensors and torch.save report a full disk
-_FULL = re.compile(r"No space left|os error 28|failed writing file|unexpected pos")
+_FULL = re.compile(r"No space left|os error 28|iostream error|failed writing|unexpected pos")
 #: what torch.compile and others put into the names of what they wrap
 _WRAPPED = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
