@@ -53,7 +53,7 @@ class PositionAttention(nn.Module):
         scale: divide the logits by √d.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w.
+        ``b c h w`` to ``b c h w``, any h and w. Fused attention has no second derivatives on a CPU.
 
     Cost:
         b h w (c² + 2 c d) + b (h w)² (c + d) MACs; c² + 2 c d + c + 2 d + 1 parameters.
@@ -218,7 +218,8 @@ class DualAttention(nn.Module):
             channels) and a 1x1 convolution.
 
     Shape:
-        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1).
+        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1). Fused
+        attention has no second derivatives on a CPU.
 
     Cost:
         2 b h w k² (c e + e²) MACs and those of both attentions at e channels; projection

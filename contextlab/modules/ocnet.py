@@ -179,7 +179,8 @@ class ObjectContext(nn.Module):
 
     Shape:
         ``b c h w`` to ``b out_channels h w``, any h and w (in training b h w > 1). An exported
-        pyramid or official form keeps to the size with which it was exported.
+        pyramid or official form keeps to the size with which it was exported. Fused attention has
+        no second derivatives on a CPU.
 
     Cost:
         N = h w, result e. One attention: A = b (N (2 c d + d v) + 2 N² d) MACs, v wide (cells:

@@ -1,6 +1,6 @@
 """Squeeze Reasoning: one vector is cut into nodes, which reason about the channels' gates.
 
-Li, Li, You, Zhang, Zhao, Yang, Tong, Lin: Towards Efficient Scene Understanding via Squeeze
+Li, Li, You, Zhang, Cheng, Yang, Tong, Lin: Towards Efficient Scene Understanding via Squeeze
 Reasoning, TIP 2021, https://arxiv.org/abs/2011.03308
 """
 
@@ -85,7 +85,7 @@ class SqueezeReasoning(nn.Module):
         torch.Size([2, 64, 9, 7])
 
     Source:
-        Li et al., TIP 2021, equations 2 to 6 and table III (squeeze and reason).
+        Li et al., TIP 2021, equations 3 to 7 and table III (squeeze and reason).
 
     Differs from the official code:
         It has variant="srnet", nodes=32, grouping="official", pool="sum" and norm=True; the paper

@@ -193,6 +193,20 @@ class ModuleTests:
 
         assert torch.autograd.gradcheck(run, (*parameters, *inputs), fast_mode=True)
 
+    def test_second_derivatives_are_right_or_are_said_to_be_missing(self):
+        module = randomise(self.build()).double().eval()
+        x, *rest = self.inputs((2, 3), 1, torch.float64)
+
+        def slopes(x):
+            (slope,) = torch.autograd.grad(module(x, *rest).square().sum(), x, create_graph=True)
+            return slope
+
+        try:
+            assert torch.autograd.gradcheck(slopes, x.requires_grad_(), fast_mode=True)
+        except RuntimeError as refused:
+            assert "not implemented" in str(refused)
+            assert "no second derivatives on a CPU" in " ".join(self.module.__doc__.split())
+
     def test_state_round_trip(self):
         module, other = randomise(self.build()).eval(), self.build().eval()
         file = io.BytesIO()

@@ -98,6 +98,9 @@ class TestOneStep(HamburgerTests):
         slow = torch.autograd.grad(self.oracle(module, x).square().sum(), asked)
         torch.testing.assert_close(fast, slow, rtol=1e-8, atol=1e-8)
 
+    # for the same reason
+    test_second_derivatives_are_right_or_are_said_to_be_missing = None
+
 
 class TestFull(HamburgerTests):
     options = Options(rank=3, steps=2, gradient="full")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextlab.modules import ObjectContext, ocnet
+from contextlab.modules import AsymmetricNonLocal, ObjectContext, ocnet
 
 from .base import SMALL, ContextModuleTests, Options, macs, peak_bytes, randomise
 from .plain_pyramid import cell_attention_plain, ocnet_plain
@@ -323,6 +325,19 @@ def test_official_subsampling_leaves_out_what_fills_no_cell_and_aligns_the_corne
     y = module(x)
     assert torch.equal(module(far), y)
     torch.testing.assert_close(y[0][:, *corners], module(x[:, :, :4, :6])[0][:, *corners])
+
+
+@pytest.mark.parametrize("module", [AsymmetricNonLocal(8), ObjectContext(8)])
+def test_an_embedding_that_runs_twice_a_step_has_the_statistics_of_momentum_019(module):
+    """As in the codes of both methods, which evaluate it for the query and for the key."""
+    once = module.phi if isinstance(module, AsymmetricNonLocal) else module.contexts[0].embed
+    twice, x = copy.deepcopy(once), torch.randn(3, 8, 4, 5)
+    for _ in range(2):
+        twice(x)
+    once[1].momentum = 0.19
+    module(x)
+    torch.testing.assert_close(once[1].running_mean, twice[1].running_mean)
+    torch.testing.assert_close(once[1].running_var, twice[1].running_var)
 
 
 def test_forms_are_listed():
