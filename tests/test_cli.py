@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from contextlab import __main__ as cli
-from contextlab import catalogue, claims, data, runs, training
+from contextlab import catalogue, data, runs, training
 from contextlab.claims import lists
 from contextlab.training import checkpoints
 
@@ -166,7 +166,7 @@ def test_evaluate_scores_a_stored_run_again(tmp_path, capsys):
 
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs})
     monkeypatch.setattr(lists, "_with_weights", lambda: configs[:1])
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
@@ -181,7 +181,7 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "runs"))
     assert cli.main(["evaluate", first]) == 0
     assert f"{first}, 8 images of val" in capsys.readouterr().out
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs[:1]})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs[:1]})
     assert cli.main(words) == 0
     said = capsys.readouterr().out
     assert "line 2 of" in said and f"{second} is of no shipped configuration" in said
@@ -190,17 +190,18 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
 def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch, capsys):
     shown = runs.streets(control=True, budget="smoke")
     coming = runs.far(control=True, budget="smoke")
-    monkeypatch.setattr(claims, "shipped", lambda: [shown])
-    monkeypatch.setattr(claims, "planned", lambda: [coming])
-    words = ["runs", "--list", "--folder", str(tmp_path)]
-    assert cli.main(words) == 0
+    made, ahead = {"made": [shown]}, {"made": [shown], "ahead": [coming]}
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: ahead if planned else made)
+    monkeypatch.setattr(lists, "_with_weights", lambda: [])
+    words = ["runs", "--folder", str(tmp_path)]
+    assert cli.main([*words, "--list"]) == 0
     said = capsys.readouterr().out
     assert shown.name in said and coming.name not in said
     assert cli.main([*words, "--only", "far-"]) == 0
     said = capsys.readouterr().out
     assert coming.name in said and shown.name not in said
-    (tmp_path / f"{coming.name}.json").write_text("")
-    assert cli.main(words) == 0
+    assert [path.name for path in tmp_path.glob("*.*")] == ["ahead.jsonl"]
+    assert cli.main([*words, "--list"]) == 0  # and what has been made is not called misplaced
     assert "no shipped configuration" not in capsys.readouterr().out
 
 

@@ -195,14 +195,8 @@ def misplaced(folder: str | Path) -> list[str]:
 def planned() -> list[Config]:
     """The runs of experiments that are planned and not all made, without those that are shipped."""
     made = {config.hash for config in shipped()}
-    found = [
-        config
-        for experiment in EXPERIMENTS.values()
-        if experiment.planned
-        for configs in experiment.configs().values()
-        for config in configs
-    ]
-    return [config for config in _once(found) if config.hash not in made]
+    every = _once([config for group in _groups(planned=True).values() for config in group])
+    return [config for config in every if config.hash not in made]
 
 
 def keeps_weights(config: Config) -> bool:
