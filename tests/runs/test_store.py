@@ -234,8 +234,11 @@ def test_an_installed_package_brings_its_runs(tmp_path):
     """The layout that the wheel's mapping gives, in a process that knows no checkout."""
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]
-    assert wheel["only-include"] == ["contextlab", "lessons/runs"]
-    assert wheel["sources"] == {"lessons/runs": "contextlab/runs/shipped"}
+    assert wheel["only-include"] == ["contextlab", "lessons/runs", "benchmarks/modules.json"]
+    assert wheel["sources"] == {
+        "lessons/runs": "contextlab/runs/shipped",
+        "benchmarks": "contextlab/claims",
+    }
     # a wheel may be made of the source archive
     assert {"contextlab", "lessons/runs"} <= set(build["targets"]["sdist"]["include"])
     packages, empty = tmp_path / "packages", tmp_path / "empty"
