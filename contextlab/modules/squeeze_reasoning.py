@@ -155,7 +155,7 @@ class SqueezeReasoning(nn.Module):
         """The pooled vector g."""
         if self.gamma is None:
             return average_pool(self.phi(x))
-        return hadamard_pool(self.phi(x), self.gamma(x), pool=self.pool)
+        return hadamard_pool(wide(self.phi(x)), wide(self.gamma(x)), pool=self.pool)
 
     def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
         """The vector g' with which the channels of θ(x) are multiplied, in full precision."""
