@@ -142,6 +142,7 @@ def test_what_a_killed_process_left_is_ignored_and_swept_away(tmp_path):
     dead["folder"].mkdir()
     home.mark(dead["folder"])
     (dead["folder"] / "half").write_text("wri")
+    (dead["folder"] / home.MARK).write_text("conte")  # killed while the mark itself was written
     dead["file"].write_text("cut")
     assert checkpoints.newest(tmp_path).name == "state-00000005"
     checkpoints.tidy(tmp_path)
