@@ -193,14 +193,15 @@ def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch
     made, ahead = {"made": [shown]}, {"made": [shown], "ahead": [coming]}
     monkeypatch.setattr(lists, "_groups", lambda planned=False: ahead if planned else made)
     monkeypatch.setattr(lists, "_with_weights", lambda: [])
-    words = ["runs", "--folder", str(tmp_path)]
+    folder = tmp_path / "runs"
+    words = ["runs", "--folder", str(folder)]
     assert cli.main([*words, "--list"]) == 0
     said = capsys.readouterr().out
     assert shown.name in said and coming.name not in said
     assert cli.main([*words, "--only", "far-"]) == 0
     said = capsys.readouterr().out
     assert coming.name in said and shown.name not in said
-    assert [path.name for path in tmp_path.glob("*.*")] == ["ahead.jsonl"]
+    assert [path.name for path in folder.iterdir()] == ["ahead.jsonl"]
     assert cli.main([*words, "--list"]) == 0  # and what has been made is not called misplaced
     assert "no shipped configuration" not in capsys.readouterr().out
 
