@@ -188,7 +188,7 @@ def misplaced(folder: str | Path) -> list[str]:
     known = {config.name for config in shipped() + planned()}
     for path in sorted(folder.glob("*")):
         if path.suffix != MANY and not (path.suffix == ".safetensors" and path.stem in known):
-            found.append(f"{path} is of no shipped configuration: delete it")
+            found.append(f"{path} is of no shipped configuration: it does not belong here")
     return found
 
 

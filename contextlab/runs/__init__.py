@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from contextlab import training
-from contextlab.home import home
+from contextlab.home import home, usable
 from contextlab.runs.build import build_data, build_network
 from contextlab.runs.config import (
     COURSE_OPTIONS,
@@ -139,6 +139,7 @@ def train(
         weights = path.with_name(f"{name}.safetensors")
     weights = Path(weights)
     state = home() / "states" / config.name if state is None else Path(state)
+    usable(path.parent)  # before minutes of work, not after
     dataset = build_data(config, "train", root=root)
     scenes = build_data(config, root=root)
     model = build_network(config, len(dataset.classes), weights=pretrained)
