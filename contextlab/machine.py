@@ -113,8 +113,17 @@ def _memory() -> Finding:
 
 
 def _disk() -> Finding:
-    place = home()
-    standing = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    remedy = "Set CONTEXTLAB_HOME to a folder that you can write to."
+    try:
+        place = home()
+    except FileNotFoundError:
+        return Finding("free disk", "no home folder is known", False, remedy)
+    # os.path answers no, where Path would stop at a folder that cannot be read
+    standing = next((p for p in (place, *place.parents) if os.path.exists(p)), place)
+    if not os.path.isdir(standing):
+        return Finding("free disk", f"the file {standing} is in the way of a folder", False, remedy)
+    if not os.access(standing, os.W_OK | os.X_OK):
+        return Finding("free disk", f"{standing} cannot be written to", False, remedy)
     free = shutil.disk_usage(standing).free / GIB
     few = f"Own runs and data sets go to {place}. Free some space, or set CONTEXTLAB_HOME."
     return Finding("free disk", f"{free:.0f} GiB", free >= WANTED_DISK, few)

@@ -8,9 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 class Trouble(Exception):
@@ -60,6 +66,33 @@ class Manifest:
         return "\n".join(
             head + [f"{e.sha256} {e.bytes} {e.path}" for e in self.entries.values()] + [""]
         )
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold a folder for this process; what is half fetched there can have only one writer.
+
+    Raises:
+        Trouble: another process holds it.
+    """
+    new, lock = not root.exists(), root / ".fetching"
+    root.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Trouble(
+                    f"another process is at work in {root}: wait until it is done, or end it"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            if new and not any(root.iterdir()):
+                root.rmdir()
 
 
 def sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from _fetch import Fetcher
-from _files import Entry, Manifest, Progress, Trouble, put, sha256
+from _files import Entry, Manifest, Progress, Trouble, alone, put, sha256
 from _sources import DAMAGE, opened
 from PIL import Image
 
@@ -56,7 +56,10 @@ def default_root() -> Path:
             f"the package is not installed here ({error}): run the script in the course's"
             " environment, or say with --to where CamVid is to be"
         ) from error
-    return home() / "data" / "camvid"
+    try:
+        return home() / "data" / "camvid"
+    except FileNotFoundError as error:
+        raise Trouble(f"{error}, or say with --to where CamVid is to be") from error
 
 
 def inspect(path: Path, entry: Entry, manifest: Manifest, *, deep: bool = False) -> Finding | None:
@@ -86,7 +89,11 @@ def diagnose(file: BinaryIO, length: int, entry: Entry, manifest: Manifest) -> t
         file.seek(-min(length, len(PNG_END)), os.SEEK_END)
         if picture.format == "PNG" and file.read() != PNG_END:  # Pillow reads on without it
             raise ValueError("no end")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all Pillow's
+    except Image.DecompressionBombError as error:  # a picture, if a strange one
+        return "foreign", str(error)
+    except (OSError, SyntaxError, ValueError) as error:  # all Pillow's
+        if "too large" in str(error) or "memory used" in str(error):  # texts beside a picture
+            return "foreign", str(error)
         return "cut", f"cut or damaged, no whole PNG: {length:,} of {entry.bytes:,} bytes"
     words = ""
     if picture.size != manifest.size:
@@ -153,9 +160,13 @@ def describe(root: Path, size: tuple[int, int], highest: int, folders: Iterable[
 
 def tidy(root: Path, manifest: Manifest) -> None:
     """Remove what interrupted runs left beside the files, now that all are right."""
+    for entry in manifest.entries.values():
+        path = root / entry.path
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
     for folder in {entry.folder for entry in manifest.entries.values()}:
-        for pattern in ("*.png.part", "*.png.*.new"):
-            for path in (root / folder).glob(pattern):
+        for path in (root / folder).glob("*.png.*.new"):
+            name, number, _ = path.name.rsplit(".", 2)
+            if f"{folder}/{name}" in manifest.entries and number.isdigit():
                 path.unlink(missing_ok=True)
 
 
@@ -203,6 +214,14 @@ def run(options: argparse.Namespace) -> str:
             f"{listed(foreign)}\n"
             "Move them away, choose another folder with --to, or replace them with --replace."
         )
+    with alone(root):
+        return complete(options, manifest, root, found)
+
+
+def complete(
+    options: argparse.Namespace, manifest: Manifest, root: Path, found: Sequence[Finding]
+) -> str:
+    """Fetch or copy what is missing, and look again."""
     entries = [manifest.entries[f.path] for f in found if f.path in manifest.entries]
     have = len(manifest.entries) - len(entries)
     print(f"{have} of {len(manifest.entries)} files are right in {root}", file=sys.stderr)

@@ -93,7 +93,7 @@ def test_a_killed_training_is_continued_by_the_same_command(camvid, tmp_path, mo
     assert checkpoints.newest(tmp_path / "out" / "state").name == "state-00000002"
     monkeypatch.setattr(training, "fit", fit)
     assert cli.main([*words, "--lr", "0.5"]) == 2  # other settings do not continue it
-    assert "of another recipe" in capsys.readouterr().err
+    assert "another run: the recipe's lr was 0.0003 and is 0.5" in capsys.readouterr().err
     assert cli.main(words) == 0
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "out")]
     assert weights[0] == weights[1] and not (tmp_path / "out" / "state").exists()

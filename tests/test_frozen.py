@@ -1,10 +1,13 @@
 """Training over a frozen backbone: the same answers as the whole network, from stored maps."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from contextlab import data, runs
+from contextlab import data, home, runs
 from contextlab.networks.segmentation import network
 
 
@@ -72,12 +75,13 @@ def test_mirrored_maps_come_with_mirrored_small_labels(fcn, tmp_path):
         stored[4]
 
 
-def test_maps_are_computed_once_and_again_for_other_weights(fcn, tmp_path):
+def test_maps_are_computed_once_and_again_for_other_weights(fcn, tmp_path, monkeypatch):
     options = {"folder": tmp_path, "name": "val", "mirrored": False, "progress": False}
     first = runs.StoredMaps(Scenes(2), fcn, **options)
-    scenes = Scenes(2)
-    again = runs.StoredMaps(scenes, fcn, **options)
-    assert np.array_equal(first.maps, again.maps) and set(scenes.asked) == {0}  # for the size alone
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.StoredMaps, "_compute", None)
+        again = runs.StoredMaps(Scenes(2), fcn, **options)
+    assert np.array_equal(first.maps, again.maps)
     with torch.no_grad():
         next(fcn.backbone.parameters()).mul_(1.5)
     other = runs.StoredMaps(Scenes(2), fcn, **options)
@@ -105,6 +109,61 @@ def test_maps_of_another_stride_or_stage_are_others(tmp_path):
     assert found == {"16": (320, 4, 8), "8": (320, 8, 16), "cut": (40, 8, 16)}
 
 
+def test_maps_of_other_settings_or_images_are_others(fcn, tmp_path):
+    """Everything that a map depends on is in the file's name."""
+
+    class Darker(Scenes):
+        def __getitem__(self, index):
+            image, labels = super().__getitem__(index)
+            return image / 2, labels
+
+    def stored(scenes):
+        options = {"mirrored": False, "progress": False}
+        return runs.StoredMaps(scenes, fcn, tmp_path, "val", **options).maps.filename
+
+    found = [stored(Scenes(1)), stored(Darker(1))]
+    fcn.mean = fcn.mean + 0.1
+    found.append(stored(Scenes(1)))
+    convolution = fcn.backbone.stem[0][0]
+    convolution.dilation, convolution.padding = (2, 2), (2, 2)
+    found.append(stored(Scenes(1)))
+    assert len(set(found)) == 4
+
+
+def test_what_a_killed_process_left_of_its_maps_is_removed(fcn, tmp_path):
+    left = home.partial(tmp_path / "val-0.npy").name.replace(str(os.getpid()), "4194305")
+    alive = home.partial(tmp_path / "val-0.npy")
+    for path in (tmp_path / left, alive, tmp_path / ".partial-mine.npy"):
+        path.write_bytes(b"0" * 1000)
+    runs.StoredMaps(Scenes(1), fcn, tmp_path, "val", mirrored=False, progress=False)
+    assert not (tmp_path / left).exists()
+    assert alive.exists() and (tmp_path / ".partial-mine.npy").exists()
+
+
+def test_too_little_room_is_said_before_the_first_map_is_stored(fcn, tmp_path, monkeypatch):
+    scenes = Scenes(500)
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path))
+    monkeypatch.setattr(home.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    words = r"maps cannot be written to \(49 MB are needed, 1 MB are free\): free.*CONTEXTLAB_HOME"
+    options = {"folder": tmp_path / "maps", "name": "val", "mirrored": False, "progress": False}
+    with pytest.raises(OSError, match=words):
+        runs.StoredMaps(scenes, fcn, **options)
+    assert list((tmp_path / "maps").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_one_sentence(fcn, tmp_path):
+    """A write that fails, not a signal that ends the process."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"val-.* cannot be written to \(File too large\)"):
+            runs.StoredMaps(Scenes(4), fcn, tmp_path, "val", mirrored=False, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interruption_leaves_no_half_file(fcn, tmp_path):
     class Stops(Scenes):
         def __getitem__(self, index):
@@ -124,7 +183,7 @@ def test_a_cut_file_is_named_with_the_remedy(fcn, tmp_path):
     whole = path.read_bytes()
     for cut in (whole[:40], whole[:-1], b""):
         path.write_bytes(cut)
-        with pytest.raises(ValueError, match=f"damaged file: delete .*{path.name}; it is computed"):
+        with pytest.raises(ValueError, match=f"{path.name} is damaged or .*: move it away, and"):
             runs.StoredMaps(Scenes(2), fcn, **options)
 
 

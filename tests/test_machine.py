@@ -38,6 +38,21 @@ def test_a_full_disk_is_named_with_the_remedy(monkeypatch):
     assert "CONTEXTLAB_HOME" in found("free disk").advice
 
 
+def test_a_home_that_is_not_to_be_had_is_named_with_the_remedy(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "file" / "home"))
+    cases = [found("free disk")]
+    monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
+    with monkeypatch.context() as patched:
+        patched.setattr(machine.os, "access", lambda *_: False)
+        cases.append(found("free disk"))
+    monkeypatch.setenv("CONTEXTLAB_HOME", "~no-such-user/home")
+    cases.append(found("free disk"))
+    words = ["file is in the way", "cannot be written to", "no home folder is known"]
+    for case, word in zip(cases, words):
+        assert not case.good and word in case.found and "CONTEXTLAB_HOME" in case.advice
+
+
 def test_smoke_is_not_for_learning(monkeypatch):
     monkeypatch.setenv("CONTEXTLAB_BUDGET", "smoke")
     assert not found("budget").good

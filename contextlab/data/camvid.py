@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -119,11 +120,21 @@ class CamVid:
 
 def _read(path: Path, mode: str) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            if picture.mode != mode:
-                raise ValueError(f"{path} is of mode {picture.mode}, expected {mode}: {REMEDY}")
-            return np.asarray(picture)
+        # what warns of a decompression bomb, and does not raise, is still no frame of CamVid
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                found, pixels = picture.mode, np.asarray(picture)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} has gone: {REMEDY}") from None
-    except (OSError, SyntaxError) as error:  # Pillow reports a cut PNG as either
-        raise ValueError(f"{path} is cut or damaged ({error}): {REMEDY}") from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} cannot be read ({error.strerror}): look at its rights"
+        ) from (error)
+    except Exception as error:  # Pillow reports damage as nearly anything
+        raise ValueError(
+            f"{path} is cut, damaged or no frame of CamVid ({error}): {REMEDY}"
+        ) from error
+    if found != mode:
+        raise ValueError(f"{path} is of mode {found}, expected {mode}: {REMEDY}")
+    return pixels

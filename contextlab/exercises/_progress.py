@@ -1,13 +1,20 @@
-"""What the learner has solved: one small file in the course's home folder, written atomically."""
+"""What the learner has solved: one small file in the course's home folder, written atomically.
+
+Where there is no home, or it cannot be written to, it is kept in memory until the kernel stops.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from datetime import date
 from pathlib import Path
 
-from contextlab.home import home
+from contextlab.home import home, write_atomically
+
+PARTS = ("exercises", "quizzes")
+_kept: dict[str, dict] = {}  # what could not be saved, by the file that it should be in
 
 
 def path() -> Path:
@@ -17,19 +24,18 @@ def path() -> Path:
 
 def read() -> dict[str, dict]:
     """`{"exercises": {name: ...}, "quizzes": {number: ...}}`; empty when nothing can be read."""
+    if (kept := _kept.get(_key())) is not None:
+        return kept
     try:
         saved = json.loads(path().read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # none there, no home, or not to be read
         saved = {}
-    except (OSError, ValueError):
+    except ValueError:
         saved = None
     if not isinstance(saved, dict):
         _set_aside()
         saved = {}
-    return {
-        key: saved.get(key) if isinstance(saved.get(key), dict) else {}
-        for key in ("exercises", "quizzes")
-    }
+    return {key: saved.get(key) if isinstance(saved.get(key), dict) else {} for key in PARTS}
 
 
 def record(name: str, state: str) -> str:
@@ -61,21 +67,42 @@ def record_quiz(number: str, right: int, total: int) -> str:
     return ""
 
 
-def _write(saved: dict) -> str:
-    target = path()
-    temporary = target.with_name(f"{target.name}.{os.getpid()}")
+def _key() -> str:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(saved, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, target)
+        return str(path())
+    except OSError:
+        return ""
+
+
+def _write(saved: dict) -> str:
+    try:
+        target = path()
+        if not _is_progress(target):
+            raise FileExistsError(f"{target} is no progress of these exercises and is left alone")
+        write_atomically(target, json.dumps(saved, indent=1, sort_keys=True))
     except OSError as error:
-        return f"The progress could not be saved: {error.strerror or error}."
+        _kept[_key()] = saved
+        return f"The progress could not be saved: {error}. It is kept until the kernel stops."
+    _kept.pop(_key(), None)
     return ""
+
+
+def _is_progress(target: Path) -> bool:
+    """Whether the file is ours to write: not there, or with what we write."""
+    try:
+        found = json.loads(target.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except ValueError:
+        return False
+    return isinstance(found, dict) and (not found or any(key in found for key in PARTS))
 
 
 def _set_aside() -> None:
     # an unreadable file is kept for its owner, and a new one begun
-    try:
-        os.replace(path(), path().with_suffix(".unreadable"))
-    except OSError:
-        return
+    target = path()
+    places = [target.with_suffix(f".unreadable{n or ''}") for n in range(100)]
+    free = next((place for place in places if not place.exists()), None)
+    if free is not None:
+        with contextlib.suppress(OSError):
+            os.replace(target, free)

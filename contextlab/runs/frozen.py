@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contextlab import training
+from contextlab import home, training
 from contextlab.networks.segmentation import ContextFCN
+from contextlab.training import identity
 
 SIZES = {"camvid": (360, 480), "streets": (64, 128)}  # height and width of the images
 SHRINK = 4  # labels are trained on at a quarter of their size, which spares most of the loss's work
@@ -51,6 +53,19 @@ class FrozenHead(nn.Module):
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
+def _told(network: ContextFCN) -> list:
+    """All that a stored map depends on beside its image: every weight and setting."""
+    parts = [identity.settings(network.backbone), network.mean.tolist(), network.std.tolist()]
+    for name, value in network.backbone.state_dict().items():
+        parts += [name, hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest()]
+    return parts
+
+
+def _begin(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16))}
+    np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False, "shape": shape})
+
+
 class StoredMaps:
     """The last maps of a frozen backbone with the labels: a data set of ``(map, labels)``.
 
@@ -59,7 +74,8 @@ class StoredMaps:
     Args:
         dataset: yields ``(image, labels)``, all images of one size.
         network: holds the backbone, and the mean and deviation of its images.
-        folder: where the file lies; its name knows the backbone's weights and stride.
+        folder: where the file lies; its name knows the backbone's weights and settings, and the
+            images.
         name: what the file is called besides.
         mirrored: for training: every image a second time as in a mirror, small labels.
         limit: store the first so many images only.
@@ -67,7 +83,11 @@ class StoredMaps:
 
     Raises:
         ValueError: the file is damaged; the message names it and the remedy.
+        OSError: the folder cannot be written to or has not enough room; said before the first map
+            is stored.
     """
+
+    features = True  # what stands in the image's place is a map of any range and size
 
     def __init__(
         self,
@@ -86,44 +106,56 @@ class StoredMaps:
         self.ignore_index = dataset.ignore_index
         self.size = tuple(dataset[0][1].shape)
         self._labels: dict[int, Tensor] = {}  # small enough to stay in memory, slow to read
-        # the weights do not tell at which stride the backbone works, nor which of its maps is last
-        kind = network.backbone.channels[-1], network.backbone.strides[-1]
-        digits = hashlib.sha256(repr((self.images, self.size, mirrored, *kind)).encode())
-        for key, value in network.backbone.state_dict().items():
-            digits.update(key.encode() + value.cpu().numpy().tobytes())
+        digits = hashlib.sha256(repr((self.images, self.size, mirrored)).encode())
+        digits.update(repr(_told(network)).encode())
+        digits.update(repr(identity.samples(dataset, tag=name)["image"]).encode())
         path = Path(folder) / f"{name}-{digits.hexdigest()[:12]}.npy"
         if not path.is_file():
+            home.sweep(home.usable(path.parent))
             self._compute(network, path, progress)
-        remedy = f"delete {path}; it is computed again"
         try:
             self.maps = np.load(path, mmap_mode="r")
+        except PermissionError as error:
+            raise home.blocked(path, error) from error
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"expected stored maps, found a damaged file: {remedy}") from error
+            raise ValueError(
+                f"{path} is damaged or holds no stored maps ({error}): move it away, and they are "
+                "computed again"
+            ) from error
         if len(self.maps) != len(self):
-            raise ValueError(f"expected {len(self)} stored maps, found {len(self.maps)}: {remedy}")
+            raise ValueError(
+                f"{path} holds {len(self.maps)} stored maps instead of {len(self)}: move it away, "
+                "and they are computed again"
+            )
 
     @torch.inference_mode()
     def _compute(self, network: ContextFCN, path: Path, progress: bool | None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        was_training, target = network.training, None
+        """Write the maps one after the other: into a mapped file, a full disk would be fatal."""
+        beside, was_training = home.partial(path), network.training
         network.eval()
         bar = training.progress_bar(len(self), show=progress, title="maps")
         try:
-            with bar:
+            with bar, open(beside, "wb") as file:
                 for i in range(len(self)):
                     image = self._image(i)[None].to(network.mean)
                     found = network.backbone((image - network.mean) / network.std)[-1][0]
-                    if target is None:
-                        shape = (len(self), *found.shape)
-                        target = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
-                    target[i] = found.cpu().numpy()
+                    stored = found.cpu().numpy().astype(np.float16)
+                    if i == 0:
+                        shape = (len(self), *stored.shape)
+                        home.usable(path.parent, len(self) * stored.nbytes)
+                        _begin(file, shape)
+                    file.write(stored.tobytes())
                     bar.update()
-            target.flush()
-            os.replace(partial, path)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError as error:
+            if error.strerror is None:  # a sentence already
+                raise
+            raise home.blocked(path, error) from error
         finally:
             network.train(was_training)
-            partial.unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
 
     def _image(self, index: int) -> Tensor:
         image = self.dataset[index % self.images][0]

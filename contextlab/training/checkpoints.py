@@ -2,13 +2,16 @@
 
 A file is written beside its place and moved there; a folder is filled under another name and
 renamed. Both moves are one operation of the file system, so a process killed at any moment leaves
-the old version or the new one, and at most a leftover that the next start sweeps away.
+the old version or the new one, and at most a leftover that the next start sweeps away. A state
+bears the mark of `contextlab.home`: nothing without it is taken for a state, or removed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,34 +20,72 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-PARTIAL = ".partial-"
-STATE = "state-"
+from contextlab.home import (
+    MARK,
+    blocked,
+    discard,
+    made_here,
+    mark,
+    partial,
+    remove_empty,
+    sweep,
+    usable,
+    write_atomically,
+)
+
+__all__ = [
+    "load_weights",
+    "newest",
+    "plain",
+    "plain_name",
+    "prepare",
+    "read_progress",
+    "remove",
+    "save_state",
+    "save_weights",
+    "tidy",
+    "write_atomically",
+]
+
 PROGRESS = "progress.json"
+_STATE = re.compile(r"state-\d{8}")
+#: how safetensors and torch.save report a full disk
+_FULL = re.compile(r"No space left|os error 28|failed writing file|unexpected pos")
+#: what torch.compile and others put into the names of what they wrap
+_WRAPPED = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write a file so that it is there whole, or as it was before.
+def plain(model: nn.Module) -> nn.Module:
+    """The network itself, without what `torch.compile` or a parallel wrapper puts around it.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        content: bytes, or text to be written as UTF-8.
+        model: any module.
 
     Returns:
-        The path.
+        The module that was wrapped, which shares its weights.
+
+    Example:
+        >>> inner = nn.Linear(2, 3)
+        >>> plain(nn.DataParallel(inner)) is inner
+        True
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{path.name}")  # one name, so that no leftovers gather
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    while True:
+        if isinstance(model, _PARALLEL):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model._modules["_orig_mod"]
+        else:
+            return model
+
+
+def plain_name(name: str) -> str:
+    """The name of a weight without the wrappers of the modules that it lies in.
+
+    >>> plain_name("backbone._orig_mod.conv1.weight")
+    'backbone.conv1.weight'
+    """
+    return _WRAPPED.sub("", name)
 
 
 def save_weights(path: str | Path, model: nn.Module, *, half: bool = False) -> Path:
@@ -52,7 +93,8 @@ def save_weights(path: str | Path, model: nn.Module, *, half: bool = False) -> P
 
     Args:
         path: the file, ``.safetensors`` by convention.
-        model: its state dictionary is saved.
+        model: its state dictionary is saved, under the names of the plain network: compiled or
+            wrapped for several processes, it gives the same file.
         half: store floating-point tensors in half precision.
 
     Returns:
@@ -62,8 +104,8 @@ def save_weights(path: str | Path, model: nn.Module, *, half: bool = False) -> P
         ValueError: a weight is not finite, or not representable in half precision.
     """
     tensors = {}
-    for name, tensor in model.state_dict().items():
-        tensor = tensor.detach().cpu()
+    for name, tensor in plain(model).state_dict().items():
+        name, tensor = plain_name(name), tensor.detach().cpu()
         if tensor.is_floating_point():
             tensor = tensor.half() if half else tensor
             if not tensor.isfinite().all():
@@ -85,6 +127,7 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
 
     Raises:
         FileNotFoundError: no such file.
+        OSError: it cannot be read.
         ValueError: the file is cut or not safetensors, or it belongs to another network.
     """
     path = Path(path)
@@ -92,12 +135,17 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
         raise FileNotFoundError(f"no weights at {path}: train first, or give the path of a file")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            tensors = {plain_name(k): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
         raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): delete it and train or copy it anew"
+            f"{path} is not a whole safetensors file ({error}): give another file, or train or "
+            "copy it anew"
         ) from error
-    own = model.state_dict()
+    inner = plain(model)
+    names = {plain_name(name): name for name in inner.state_dict()}
+    own = {short: inner.state_dict()[name] for short, name in names.items()}
+    if all(name.startswith("module.") for name in tensors) and not own.keys() & tensors.keys():
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     missing, foreign = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
@@ -109,8 +157,35 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
             f"{path} belongs to another network: missing {missing[:3]}, foreign {foreign[:3]}, "
             f"of another shape {sorted(shapes)[:3]}"
         )
-    model.load_state_dict(tensors)
+    inner.load_state_dict({names[short]: tensor for short, tensor in tensors.items()})
     return model
+
+
+def prepare(folder: str | Path, need: int = 0) -> Path:
+    """See that states can be stored in a folder, before the training begins.
+
+    Args:
+        folder: where the states of one run will lie.
+        need: bytes that must be free.
+
+    Returns:
+        The folder, which exists then.
+
+    Raises:
+        OSError: it cannot be written to; one sentence with the remedy.
+        FileExistsError: a folder there has the name of a state, but the program did not make it.
+    """
+    folder = usable(folder, need)
+    for path in folder.iterdir():
+        if not _STATE.fullmatch(path.name) or made_here(path):
+            continue
+        remove_empty(path)  # the last trace of a state that was being let go
+        if path.exists():
+            raise FileExistsError(
+                f"{path} has the name of a training state, but was not made by this version of "
+                "contextlab, so it is left alone: give another folder, or move it away"
+            )
+    return folder
 
 
 def newest(folder: str | Path) -> Path | None:
@@ -122,26 +197,26 @@ def newest(folder: str | Path) -> Path | None:
     Returns:
         The state's folder, or ``None``.
     """
-    states = [path for path in Path(folder).glob(f"{STATE}*") if path.is_dir()]
-    return max(states, default=None)
+    whole = [path for path in _states(folder) if (path / PROGRESS).is_file()]
+    return max(whole, default=None)
 
 
-def sweep(folder: str | Path) -> None:
+def _states(folder: str | Path) -> list[Path]:
+    found = [path for path in Path(folder).glob("state-*") if _STATE.fullmatch(path.name)]
+    return [path for path in found if made_here(path)]
+
+
+def tidy(folder: str | Path) -> None:
     """Remove what a killed process left half written, and every state but the newest.
 
     Args:
-        folder: where the states of one run lie.
+        folder: where the states of one run lie; what else is there stays.
     """
     keep = newest(folder)
-    for path in Path(folder).glob(f"{STATE}*"):
+    for path in _states(folder):
         if path != keep:
-            # Renamed first: a state that is there under its name is always whole.
-            path.rename(path.with_name(f"{PARTIAL}old-{path.name}"))
-    for path in Path(folder).glob(f"{PARTIAL}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+            discard(path)  # its progress first: without it, it counts no longer
+    sweep(folder)
 
 
 def save_state(
@@ -151,9 +226,12 @@ def save_state(
     write: Callable[[Path], None],
     *,
     main: bool = True,
-    wait: Callable[[], None] = lambda: None,
+    share: Callable[[str], str] = lambda name: name,
 ) -> None:
     """Store a training state under ``folder/state-<step>`` and let go of the one before.
+
+    Several processes may train the same run in one folder: each fills a folder of its own, and the
+    first to finish a step gives the state its name.
 
     Args:
         folder: where the states of this run lie.
@@ -161,27 +239,52 @@ def save_state(
         progress: what JSON can hold (history, identity).
         write: fills a folder with everything else; called by every process.
         main: whether this process does the renaming.
-        wait: returns when every process has come here.
+        share: gives every process the word of the main one, when all have come here.
+
+    Raises:
+        OSError: it cannot be stored; the state before it stands.
     """
     folder = Path(folder)
-    final, partial = folder / f"{STATE}{step:08d}", folder / f"{PARTIAL}{step:08d}"
-    if main:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        partial.mkdir()
-    wait()
-    write(partial)
-    wait()
-    if main:
-        (partial / PROGRESS).write_text(json.dumps(progress))
-        for path in partial.iterdir():
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
-        if final.exists():  # the same step once more: a finished run that is started again
-            final.rename(folder / f"{PARTIAL}old-{final.name}")
-        partial.rename(final)
-        sweep(folder)
-    wait()
+    final = folder / f"state-{step:08d}"
+    beside = partial(final)
+    try:
+        if main:
+            tidy(folder)
+            beside.mkdir(parents=True)
+            mark(beside)
+        beside = folder / share(beside.name)
+        write(beside)
+        share("")
+        if main:
+            names = sorted(path.name for path in beside.iterdir() if path.name != MARK)
+            mark(beside, PROGRESS, *names)
+            (beside / PROGRESS).write_text(json.dumps(progress))
+            for path in beside.iterdir():
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+            _name(beside, final)
+            tidy(folder)
+    except Exception as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not isinstance(error, OSError):
+            if not _FULL.search(str(error)):
+                raise
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        before = newest(folder)
+        stands = f"; {before.name} stands, and the same again continues it" if before else ""
+        reason = OSError(error.errno, f"{error.strerror or error}{stands}")
+        raise blocked(final, reason) from error
+    share("")
+
+
+def _name(beside: Path, final: Path) -> None:
+    """Give a whole state its name, unless another process was faster."""
+    try:
+        beside.rename(final)
+    except OSError:
+        if not made_here(final):
+            raise
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_progress(state: Path) -> dict:
@@ -213,7 +316,8 @@ def damaged(state: Path, error: Exception) -> ValueError:
         A ``ValueError`` that names the remedy.
     """
     return ValueError(
-        f"the training state {state} cannot be read ({error}): delete this folder to start anew"
+        f"the training state {state} cannot be read ({error}): give another folder to begin anew, "
+        "or move this one away"
     )
 
 
@@ -221,23 +325,9 @@ def remove(folder: str | Path) -> None:
     """Forget the states of a finished run.
 
     Args:
-        folder: where they lie; gone afterwards.
+        folder: where they lie; gone afterwards if nothing else lies in it.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def signature(model: nn.Module) -> str:
-    """Names and shapes of all weights, as one line of text.
-
-    Args:
-        model: any module.
-
-    Returns:
-        Equal for networks that can exchange weights.
-
-    Example:
-        >>> signature(nn.Linear(2, 3))
-        'weight:3x2 bias:3'
-    """
-    state = model.state_dict()
-    return " ".join(f"{name}:{'x'.join(map(str, v.shape))}" for name, v in state.items())
+    for path in _states(folder):
+        discard(path)
+    sweep(folder)
+    remove_empty(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
 import threading
@@ -18,6 +17,8 @@ import torch
 from torch import nn
 
 from contextlab.training import checkpoints
+from contextlab.training.alone import accelerator as own_accelerator
+from contextlab.training.identity import differences, fingerprints, identity, moved
 from contextlab.training.losses import segmentation_loss
 from contextlab.training.optimisers import optimiser as build_optimiser
 from contextlab.training.progress import bar as progress_bar
@@ -69,16 +70,23 @@ def fit(
 ) -> History:
     """Train a model in place.
 
-    The result is a function of the model's first weights, the data and the recipe alone: a run that
-    was killed and started again ends with the very weights of one that was not (on a CPU to the
-    last bit; a GPU adds in an order of its own).
+    The result is a function of the model's first weights, the data and the recipe alone, whatever
+    settings of accelerate are in force: a run that was killed and started again ends with the very
+    weights of one that was not (on a CPU to the last bit; a GPU adds in an order of its own).
+
+    A saved state is continued by the run that it is of, and refused by any other: another recipe,
+    number of processes or tag, other settings, code or first weights of the network, other classes
+    or other data. Of the data its length and 32 samples are looked at. What else changes (a few
+    other samples, code outside of the network's classes) needs a ``tag`` of its own.
 
     Args:
-        model: maps ``b 3 h w`` to logits, or to (logits, auxiliary logits) in training mode.
-        dataset: yields ``(image, labels)`` and has a length.
+        model: maps ``b 3 h w`` to logits, or to (logits, auxiliary logits) in training mode. It may
+            be compiled; with several processes its plain network is trained.
+        dataset: yields ``(image, labels)`` and has a length; each sample is looked at, see
+            `samples.check`.
         recipe: the numbers.
         checkpoint: a folder for the state of this run. A state found there is continued. ``None``
-            keeps nothing.
+            keeps nothing. Whatever else lies in the folder is left alone.
         save_every: steps between two saved states.
         progress: draw a bar; ``None`` draws one where a person is watching.
         stop_after: end this call after so many steps of the run, state saved, as an interruption.
@@ -88,20 +96,62 @@ def fit(
         The history, of earlier parts of the run too.
 
     Raises:
-        ValueError: the checkpoint belongs to another recipe, model, data set or tag, or is damaged.
+        ValueError: the checkpoint belongs to another run, and the message says what differs, or is
+            damaged; a sample of the data set is not as it should be, and the message has its index.
+        OSError: the state cannot be stored; said before the first step where it can be known.
         FloatingPointError: the loss is not finite.
         KeyboardInterrupt: stopped by Ctrl-C, with the state saved.
     """
-    accelerator = _accelerator()
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ValueError(
+            f"expected the plain network, got it in {type(model).__name__}: pass its .module, fit "
+            "shares the work among the processes by itself"
+        )
+    inner = checkpoints.plain(model)
+    # whatever the caller switched off around the call
+    with own_accelerator(inner) as accelerator, torch.inference_mode(False), torch.enable_grad():
+        return _fit(
+            accelerator,
+            model,
+            inner,
+            dataset,
+            recipe,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            save_every=save_every,
+            progress=progress,
+            stop_after=stop_after,
+            tag=tag,
+        )
+
+
+def _fit(
+    accelerator,
+    model: nn.Module,
+    inner: nn.Module,
+    dataset,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None,
+    save_every: int,
+    progress: bool | None,
+    stop_after: int | None,
+    tag: str,
+) -> History:
     world, device = accelerator.num_processes, accelerator.device
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    ignore_index = getattr(dataset, "ignore_index", 255)
+    history, who = History(steps=recipe.steps), None
+    if checkpoint is not None:
+        if accelerator.is_main_process:
+            checkpoints.prepare(checkpoint, need=_size(inner, recipe))
+        who = identity(inner, dataset, recipe, tag=tag, world=world)
     model.to(device=device, memory_format=layout).train()
-    identity = recipe.hash(checkpoints.signature(model), str(len(dataset)), tag, str(world))
     with _own_randomness(recipe.seed, accelerator.process_index):
-        network, optimiser = accelerator.prepare(model, build_optimiser(model, recipe))
-        history = History(steps=recipe.steps)
+        network, optimiser = accelerator.prepare(inner, build_optimiser(inner, recipe))
+        if network is inner:
+            network = model  # compiled, if it was
         if checkpoint is not None:
-            history = _resume(accelerator, Path(checkpoint), identity, history)
+            history, who = _resume(accelerator, checkpoint, who, history)
         last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
         source = batches(
             dataset,
@@ -122,20 +172,19 @@ def fit(
                 factor = poly(step, recipe.steps, power=recipe.power, warmup=recipe.warmup)
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * factor
-                images, labels = next(source)
+                images, truth = next(source)
                 images = images.to(device, non_blocking=True, memory_format=layout)
-                labels = labels.to(device, non_blocking=True)
-                valid = (labels != getattr(dataset, "ignore_index", 255)).sum().clamp(min=1)
+                labels = truth.to(device, non_blocking=True)
+                valid = (labels != ignore_index).sum().clamp(min=1)
                 if world > 1:
                     valid = accelerator.reduce(valid.float(), "mean")
                 with torch.autocast(device.type, torch.bfloat16, recipe.precision == "bf16"):
                     output = network(images)
-                if step == 0:
-                    _check_labels(output, labels, getattr(dataset, "ignore_index", 255))
+                _check_classes(output, truth, dataset, ignore_index)
                 loss = segmentation_loss(
                     output,
                     labels,
-                    ignore_index=getattr(dataset, "ignore_index", 255),
+                    ignore_index=ignore_index,
                     auxiliary_weight=recipe.auxiliary_weight,
                     ohem=recipe.ohem,
                     ohem_auxiliary=recipe.ohem_auxiliary,
@@ -154,7 +203,7 @@ def fit(
                 if checkpoint is not None and due:
                     losses.look()
                     history.seconds = before + time.perf_counter() - began
-                    _save(accelerator, Path(checkpoint), identity, history)
+                    _save(accelerator, checkpoint, who, history, inner)
                 if asked:
                     raise KeyboardInterrupt(
                         f"stopped after step {step + 1} of {recipe.steps}; the state is saved in "
@@ -165,14 +214,6 @@ def fit(
             history.seconds = before + time.perf_counter() - began
         accelerator.wait_for_everyone()
     return history
-
-
-def _accelerator():
-    from accelerate import Accelerator
-
-    # Without a GPU accelerate has to be told, or every process of torchrun would train alone.
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return Accelerator(cpu=several and not torch.cuda.is_available())
 
 
 class _Losses:
@@ -207,41 +248,90 @@ class _Losses:
         self.latest = f"loss {values[-1]:.3f}"
 
 
-def _resume(accelerator, folder: Path, identity: str, fresh: History) -> History:
-    """Continue the newest state of a folder, if there is one."""
+def _resume(accelerator, folder: Path, who: dict, fresh: History) -> tuple[History, dict]:
+    """Continue the newest state of a folder, if there is one, as the run that began there."""
     if accelerator.is_main_process:
-        checkpoints.sweep(folder)
+        checkpoints.tidy(folder)
     accelerator.wait_for_everyone()
-    state = checkpoints.newest(folder)
-    if state is None:
-        return fresh
-    progress = checkpoints.read_progress(state)
-    if progress.get("identity") != identity:
-        raise ValueError(
-            f"the training state {state} is of another recipe, model, data set or number of "
-            f"processes ({progress.get('identity')} instead of {identity}): give the settings that "
-            "it was made with to continue it, or delete this folder to start anew"
+    while (state := checkpoints.newest(folder)) is not None:
+        try:
+            progress = checkpoints.read_progress(state)
+            _check_run(state, progress, who)
+            accelerator.load_state(str(state))
+            return History(**progress["history"]), progress["identity"]
+        except Exception as error:
+            if checkpoints.newest(folder) != state:
+                continue  # another process that trains this run has replaced it meanwhile
+            if isinstance(error, _OtherRun):
+                raise ValueError(str(error)) from None
+            raise checkpoints.damaged(state, error) from error
+    return fresh, who
+
+
+class _OtherRun(ValueError):
+    """A state is not of the run at hand."""
+
+
+def _check_run(state: Path, progress: dict, who: dict) -> None:
+    other = differences(
+        progress["identity"], who, ended=progress["weights"], moving=progress["moving"]
+    )
+    if other:
+        raise _OtherRun(
+            f"the training state {state} is of another run: {'; '.join(other[:3])}"
+            f"{f'; and {len(other) - 3} more differences' if len(other) > 3 else ''}. Give the "
+            "settings that it was made with to continue it, or another folder to begin anew"
         )
-    try:
-        accelerator.load_state(str(state))
-    except Exception as error:
-        raise checkpoints.damaged(state, error) from error
-    return History(**progress["history"])
 
 
-def _save(accelerator, folder: Path, identity: str, history: History) -> None:
+def _save(accelerator, folder: Path, who: dict, history: History, model: nn.Module) -> None:
+    from accelerate.utils import broadcast_object_list
+
+    def share(word: str) -> str:
+        return broadcast_object_list([word])[0] if accelerator.num_processes > 1 else word
+
+    state = checkpoints.newest(folder) if accelerator.is_main_process else None
+    if state is not None and _identity(state) not in (None, who):
+        raise ValueError(
+            f"another run is being trained in {folder}: give each run a folder of its own"
+        )
+    progress = {
+        "identity": who,
+        "history": asdict(history),
+        "weights": fingerprints(model),
+        "moving": moved(who["network"], model),
+    }
     checkpoints.save_state(
         folder,
         history.done,
-        {"identity": identity, "history": asdict(history)},
-        lambda partial: accelerator.save_state(str(partial)),
+        progress,
+        lambda beside: accelerator.save_state(str(beside)),
         main=accelerator.is_main_process,
-        wait=accelerator.wait_for_everyone,
+        share=share,
     )
 
 
-def _check_labels(output, labels: torch.Tensor, ignore_index: int) -> None:
+def _identity(state: Path) -> dict | None:
+    try:
+        return checkpoints.read_progress(state).get("identity")
+    except ValueError:  # replaced meanwhile by another process that trains the same
+        return None
+
+
+def _size(model: nn.Module, recipe: Recipe) -> int:
+    """Bytes of two training states: one stays until the next is whole."""
+    weights = sum(p.numel() * p.element_size() for p in model.state_dict().values())
+    return 2 * weights * (3 if recipe.optimiser == "adamw" else 2)
+
+
+def _check_classes(output, labels: torch.Tensor, dataset, ignore_index: int) -> None:
+    """Hold the labels of a batch against the classes of the model's answer.
+
+    Where the model has all the classes that the data set names, each sample was looked at already.
+    """
     classes = (output[0] if isinstance(output, tuple) else output).shape[1]
+    if classes >= len(getattr(dataset, "classes", ())) > 0:
+        return
     found = labels[labels != ignore_index]
     if len(found) and (found.min() < 0 or found.max() >= classes):
         raise ValueError(

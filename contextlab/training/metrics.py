@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from contextlab.training.samples import check, expectations
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -121,7 +123,8 @@ def evaluate(
         The metrics.
 
     Raises:
-        ValueError: there is no image to look at, or the model's classes are not the data set's.
+        ValueError: there is no image to look at, a sample is not as `samples.check` wants it, the
+            model's classes are not the data set's, or its logits are nan.
     """
     from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -147,6 +150,8 @@ def evaluate(
                     f"expected logits of the data set's {len(classes)} classes, "
                     f"got {logits.shape[1]}"
                 )
+            if logits.isnan().any():
+                raise ValueError("expected logits that are numbers, got nan: look at the weights")
             predictions, labels = logits.argmax(1), labels.to(device)
             matrix.update(predictions, labels)
             if demands is not None:
@@ -166,11 +171,16 @@ def evaluate(
 
 def _groups(dataset, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Images, labels and demand maps, as many together as ``batch`` and their sizes allow."""
+    expected = expectations(dataset)
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
         samples = [dataset[i] for i in part]
+        for i, sample in zip(part, samples):
+            check(sample, i, **expected)
         with_demands = hasattr(dataset, "demand")
         maps = [dataset.demand(i) for i in part] if with_demands else [None] * len(part)
+        for i, asked, (_, labels) in zip(part, maps, samples):
+            _check_demand(dataset, i, asked, labels)
         together = len({image.shape for image, _ in samples}) == 1
         for chosen in [range(len(part))] if together else [[k] for k in range(len(part))]:
             yield (
@@ -178,6 +188,18 @@ def _groups(dataset, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tenso
                 torch.stack([samples[k][1] for k in chosen]),
                 torch.stack([maps[k] for k in chosen]) if with_demands else None,
             )
+
+
+def _check_demand(dataset, index: int, found: Tensor | None, labels: Tensor) -> None:
+    if found is None:
+        return
+    names = len(dataset.demand_names)
+    if found.shape != labels.shape or found.dtype != torch.uint8 or int(found.max()) >= names:
+        raise ValueError(
+            f"sample {index} of the data set: expected a uint8 demand map of the labels' size "
+            f"{tuple(labels.shape)} with values in 0..{names - 1}, got {found.dtype} "
+            f"{tuple(found.shape)} up to {found.max()}"
+        )
 
 
 def processes() -> tuple[int, int]:

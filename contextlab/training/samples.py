@@ -6,6 +6,7 @@ several processes share a batch without talking to each other.
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,13 +14,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from contextlab.training.recipe import Recipe
 
 ORDER, AUGMENTATION = 0, 1  # independent streams of random numbers
+FAR = 16.0  # further from [0, 1] than any normalised image, and less than bytes as numbers
 GREY = 0.5  # what pads an image; its labels are padded with the ignored label
 
 
@@ -113,17 +115,86 @@ def _place(side: int, window: int, draw: float) -> tuple[int, int, int]:
     return 0, before, window - side - before
 
 
+def check(
+    sample, index: int, *, classes: int | None, ignore_index: int, maps: bool = False
+) -> None:
+    """Hold one sample against what training and evaluation count on.
+
+    Args:
+        sample: what a data set gave: ``(image, labels)``, float32 ``3 h w`` in [0, 1] and int64
+            ``h w``, or ``1 1`` for one label an image.
+        index: its place, for the message.
+        classes: how many there are; ``None`` where that is not known.
+        ignore_index: the label of pixels that do not count.
+        maps: the images are features ``c h w`` of any size and range, as `runs.StoredMaps` gives.
+
+    Raises:
+        ValueError: kind, shape or values are not these; says what was expected and what came.
+    """
+    try:
+        image, labels = sample
+    except (TypeError, ValueError):
+        raise _wrong(index, "a pair (image, labels)", type(sample).__name__) from None
+    for what, x, kind in (("image", image, torch.float32), ("labels", labels, torch.int64)):
+        if not isinstance(x, Tensor) or x.dtype != kind:
+            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise _wrong(index, f"{what} of {kind}", found)
+    if image.ndim != 3 or (len(image) != 3 and not maps) or not image.numel():
+        raise _wrong(index, "an image 3 h w", tuple(image.shape))
+    sizes = (image.shape[1:], (1, 1))
+    if labels.ndim != 2 or not (maps or tuple(labels.shape) in map(tuple, sizes)):
+        wanted = f"labels of the image's size {tuple(image.shape[1:])}"
+        raise _wrong(index, wanted, tuple(labels.shape))
+    low, high = (float(end) for end in image.aminmax())  # nan where there is one
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise _wrong(index, "an image of finite numbers", "inf or nan")
+    if max(-low, high) > FAR and not maps:
+        raise _wrong(index, "an image in [0, 1]", f"values from {low:.4g} to {high:.4g}")
+    valid = labels.masked_fill(labels == ignore_index, 0)
+    low, high = (int(end) for end in valid.aminmax())
+    if low < 0 or (classes is not None and high >= classes):
+        ends = f"0..{classes - 1}" if classes is not None else "0 and more"
+        raise _wrong(index, f"labels in {ends} or {ignore_index}", f"{low}..{high}")
+
+
+def _wrong(index: int, expected: str, found: object) -> ValueError:
+    return ValueError(f"sample {index} of the data set: expected {expected}, got {found}")
+
+
 class _Augmented(Dataset):
     """Images by (step, place in the batch, index), as several loading processes can share them."""
 
     def __init__(self, dataset, recipe: Recipe, ignore_index: int) -> None:
         self.dataset, self.recipe, self.ignore_index = dataset, recipe, ignore_index
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, Tensor, Tensor]:
         step, place, index = key
-        image, labels = self.dataset[index]
+        sample = self.dataset[index]
+        check(sample, index, **expectations(self.dataset))
+        image, labels = sample
         draw = draws(self.recipe.seed, step, self.recipe.batch)[place]
-        return augment(image, labels, draw, self.recipe, self.ignore_index)
+        return index, *augment(image, labels, draw, self.recipe, self.ignore_index)
+
+
+def expectations(dataset) -> dict:
+    """What `check` has to know of a data set."""
+    return {
+        "classes": len(getattr(dataset, "classes", ())) or None,
+        "ignore_index": getattr(dataset, "ignore_index", 255),
+        "maps": getattr(dataset, "features", False),
+    }
+
+
+def _together(samples: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One batch; the images must be of one size."""
+    first, image, labels = samples[0]
+    for index, other, others_labels in samples:
+        if (other.shape, others_labels.shape) != (image.shape, labels.shape):
+            raise ValueError(
+                f"expected images of one size in a batch, got {tuple(image.shape)} of sample "
+                f"{first} and {tuple(other.shape)} of sample {index}: give the recipe a crop"
+            )
+    return default_collate([sample[1:] for sample in samples])
 
 
 def _leave_interrupts_to_the_parent(_worker: int) -> None:
@@ -163,6 +234,7 @@ def batches(
         batch_sampler=plan,
         num_workers=recipe.workers,
         pin_memory=pin,
+        collate_fn=_together,
         worker_init_fn=_leave_interrupts_to_the_parent,
         generator=torch.Generator(),  # its own, or it would draw from the one that dropout uses
     )

@@ -1,9 +1,12 @@
 """The CamVid data set, on a few made-up frames and, where it has been fetched, on the real ones."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from contextlab import data
 from contextlab.data import CamVid, camvid
@@ -70,10 +73,41 @@ def test_a_cut_file_is_named_with_the_remedy(root):
         path = root / folder / "a.png"
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(ValueError, match=rf"{folder}.a.png is cut or damaged.*camvid.py"):
+        with pytest.raises(ValueError, match=rf"{folder}.a.png is cut, damaged.*camvid.py"):
             frames[0]
         path.write_bytes(whole)
     frames[0]
+
+
+def bomb(path, size=(20_000, 10_000)):
+    """A PNG of a few bytes that says it has many pixels."""
+    Image.new("RGB", (1, 1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", *size)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+def chatty(path):
+    """A PNG with a text that unpacks to more than Pillow allows."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "a" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    Image.new("RGB", (8, 6)).save(path, pnginfo=text)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (bomb, "decompression bomb"),
+        (lambda path: bomb(path, (10_000, 10_000)), "decompression bomb"),  # Pillow only warns
+        (chatty, "Decompressed data too large"),
+        (lambda path: path.write_text("no picture"), "cannot identify"),
+    ],
+)
+def test_what_pillow_refuses_is_named_with_the_remedy(root, make, words):
+    make(root / "train" / "a.png")
+    with pytest.raises(ValueError, match=rf"train.a.png is cut, damaged.*{words}.*camvid.py"):
+        CamVid("train", root)[0]
 
 
 def test_foreign_labels_are_named(root):

@@ -4,14 +4,16 @@ import io
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 
 import camvid
 import numpy as np
 import pytest
-from _files import Manifest, Progress, put
-from PIL import Image
+from _files import Manifest, Progress, alone, put
+from PIL import Image, PngImagePlugin
 from test_camvid_fetch import whole
 
 FRAME, LABEL = "train/train_1.png", "valannot/val_0.png"
@@ -205,6 +207,58 @@ def test_a_foreign_file_in_place_is_left_alone_unless_told(
         assert (run.root / name).read_bytes() == theirs
     code, _ = run("--from", original, "--replace")
     assert code == 0 and whole(run.root, original, manifest)
+
+
+def bomb(path):
+    """A small file that says it has many pixels."""
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 20_000, 10_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+def chatty(path):
+    """A picture with a text that unpacks to more than Pillow allows."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "a" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    Image.open(path).save(path, pnginfo=text)
+
+
+@pytest.mark.parametrize("make, words", [(bomb, "decompression bomb"), (chatty, "too large")])
+def test_a_picture_that_pillow_refuses_is_foreign_and_left_alone(run, original, make, words):
+    shutil.copytree(original, run.root)
+    path = run.root / FRAME
+    make(path)
+    before = path.read_bytes()
+    code, said = run("--from", original)
+    assert code == 1 and FRAME in said and words in said and path.read_bytes() == before
+
+
+def test_one_process_at_a_time(run, original, monkeypatch):
+    with alone(run.root):
+        code, said = run("--from", original)
+    assert code == 1 and "another process is at work in" in said
+    assert run("--from", original)[0] == 0 and not (run.root / ".fetching").exists()
+
+
+def test_leftovers_of_other_files_are_left_alone(run, original):
+    """Only what lies beside a file of the data set, under a name of ours, is tidied away."""
+    folder = (run.root / FRAME).parent
+    folder.mkdir(parents=True)
+    theirs = [folder / name for name in ("mine.png.part", "mine.png.1.new", "train_0.png.x.new")]
+    ours = [folder / name for name in ("train_0.png.part", "train_0.png.4711.new")]
+    for path in (*theirs, *ours):
+        path.write_text("x")
+    assert run("--from", original)[0] == 0
+    assert all(path.exists() for path in theirs) and not any(path.exists() for path in ours)
+
+
+def test_no_home_is_one_sentence(monkeypatch, capfd):
+    monkeypatch.delenv("CONTEXTLAB_CAMVID", raising=False)
+    monkeypatch.setenv("CONTEXTLAB_HOME", "~no-such-user/home")
+    assert camvid.main(["--verify"]) == 1
+    said = capfd.readouterr().err
+    assert "set CONTEXTLAB_HOME" in said and "--to" in said and len(said.splitlines()) == 1
 
 
 def test_a_cut_file_in_place_is_named_and_replaced(run, original, manifest):

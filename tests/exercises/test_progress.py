@@ -59,6 +59,45 @@ def test_a_home_that_cannot_be_written_is_said_and_the_lesson_goes_on(
     assert printed.startswith("Solved.\nThe progress could not be saved: ")
 
 
+def test_without_a_home_the_progress_is_kept_in_memory(monkeypatch, capsys):
+    monkeypatch.setenv("CONTEXTLAB_HOME", "~no-such-user/home")
+    _progress._kept.pop("", None)
+    assert exercises.check("hops", 3) == 3
+    printed = capsys.readouterr().out
+    assert "set CONTEXTLAB_HOME to a folder" in printed and "until the kernel stops" in printed
+    assert state("hops") == "solved"
+    exercises.progress()
+    assert "1 of 4" in capsys.readouterr().out
+
+
+def test_a_home_that_comes_back_gets_what_was_kept(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_progress.os, "replace", full)
+        assert "No space left" in _progress.record("hops", "solved")
+    assert _progress.record_quiz("98", 1, 2) == ""
+    assert json.loads(_progress.path().read_text())["exercises"]["hops"]["state"] == "solved"
+
+
+@pytest.mark.parametrize("content", ['{"version": 3}', '{"a": [1]}'])
+def test_a_file_of_somebody_else_is_left_alone(content):
+    _progress.path().parent.mkdir(parents=True)
+    _progress.path().write_text(content)
+    assert "is no progress of these exercises" in _progress.record("hops", "solved")
+    assert state("hops") == "solved" and _progress.path().read_text() == content
+
+
+def test_a_second_unreadable_file_does_not_take_the_place_of_the_first():
+    _progress.path().parent.mkdir(parents=True)
+    for content in ("first", "second"):
+        _progress.path().write_text(content)
+        assert _progress.record("hops", "solved") == ""
+    left = sorted(p.read_text() for p in _progress.path().parent.glob("*.unreadable*"))
+    assert left == ["first", "second"]
+
+
 def test_an_interrupted_write_leaves_the_old_file(monkeypatch):
     exercises.check("hops", 4)
     old = _progress.path().read_text()

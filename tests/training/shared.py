@@ -41,7 +41,7 @@ def main() -> None:
     metrics = evaluate(model, Squares(7), batch=2)
     dropped, _ = train(dropout=0.3)
     train(folder / "state", steps=3, dropout=0.3)
-    resumed, _ = train(folder / "state", seed=1, dropout=0.3)
+    resumed, _ = train(folder / "state", dropout=0.3)
     mined, losses = train(recipe=MINING)
     rank, world = processes()
     save_weights(folder / f"mined-{rank}.safetensors", mined)

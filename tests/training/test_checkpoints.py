@@ -1,8 +1,12 @@
+import os
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from stand_ins import net, same_weights
 from torch import nn
 
+from contextlab import home
 from contextlab.training import checkpoints, load_weights, save_weights
 
 
@@ -24,6 +28,45 @@ def test_half_precision_halves_the_file_and_keeps_integers(tmp_path):
         rounded = tensor.half().float() if tensor.is_floating_point() else tensor
         assert torch.equal(again.state_dict()[name], rounded)
         assert again.state_dict()[name].dtype == tensor.dtype
+
+
+def wrapped(kind: str) -> nn.Module:
+    model = net()
+    if kind == "compiled":
+        return torch.compile(model)
+    if kind == "part":
+        model.backbone = torch.compile(model.backbone)
+        return model
+    return nn.DataParallel(torch.compile(model) if kind == "both" else model)
+
+
+@pytest.mark.parametrize("kind", ["compiled", "part", "parallel", "both"])
+def test_a_wrapped_model_stores_the_plain_networks_names(tmp_path, kind):
+    path = save_weights(tmp_path / "w", wrapped(kind))
+    assert load_file(path).keys() == net().state_dict().keys()
+    assert same_weights(load_weights(path, net(seed=1)), net())
+    other = wrapped(kind)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    load_weights(path, other)
+    assert all(map(torch.equal, other.state_dict().values(), net().state_dict().values()))
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+def test_weights_stored_with_the_names_of_a_wrapper_are_read(tmp_path, prefix):
+    save_file({prefix + name: t for name, t in net().state_dict().items()}, tmp_path / "w")
+    assert same_weights(load_weights(tmp_path / "w", net(seed=1)), net())
+
+
+def test_a_part_that_is_called_module_keeps_its_name(tmp_path):
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(2, 2)
+
+    one, other = Holder(), Holder()
+    load_weights(save_weights(tmp_path / "w", one), other)
+    assert same_weights(one, other)
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
@@ -48,7 +91,7 @@ def test_a_cut_file_is_named_with_the_remedy(tmp_path, keep):
     path = save_weights(tmp_path / "w", net())
     path.write_bytes(path.read_bytes()[:keep])
     model = net(seed=1)
-    with pytest.raises(ValueError, match=r"w is not a whole safetensors file .*delete it"):
+    with pytest.raises(ValueError, match=r"w is not a whole safetensors file .*another file"):
         load_weights(path, model)
     assert same_weights(model, net(seed=1))  # untouched
 
@@ -84,18 +127,88 @@ def test_a_state_replaces_the_one_before(tmp_path):
         state(tmp_path, step)
         assert checkpoints.read_progress(checkpoints.newest(tmp_path)) == {"step": step}
         assert len(list(tmp_path.iterdir())) == 1
-    state(tmp_path, 9_999_999, "again")
-    assert (checkpoints.newest(tmp_path) / "f").read_text() == "again"
+    state(tmp_path, 9_999_999)  # the same step once more, from another process
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_a_killed_process_left_is_ignored_and_swept_away(tmp_path):
     state(tmp_path, 5)
-    for name in (".partial-00000010", ".partial-old-state-00000001", "state-00000003"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half").write_text("wri")
-    (tmp_path / ".partial-weights").write_text("cut")
+    state(tmp_path / "older", 3)
+    (tmp_path / "older" / "state-00000003").rename(tmp_path / "state-00000003")
+    (tmp_path / "older").rmdir()
+    dead = {"name": home.partial(tmp_path / "x").name.replace(str(os.getpid()), "4194305")}
+    for name in ("folder", "file"):
+        dead[name] = tmp_path / f"{dead['name']}-{name}"
+    dead["folder"].mkdir()
+    home.mark(dead["folder"])
+    (dead["folder"] / "half").write_text("wri")
+    dead["file"].write_text("cut")
     assert checkpoints.newest(tmp_path).name == "state-00000005"
-    checkpoints.sweep(tmp_path)
+    checkpoints.tidy(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["state-00000005"]
+
+
+def test_what_somebody_else_made_is_left_alone(tmp_path):
+    """Names alone prove nothing: neither a name like a state's, nor one like a leftover's."""
+    ours = home.partial(tmp_path / "x").name.replace(str(os.getpid()), "4194305")
+    theirs = ["state-of-the-art/paper.txt", "notes.txt", ".partial-mine/a", f"{ours}-b/c"]
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    for step in (5, 6):
+        state(tmp_path, step)
+    (tmp_path / "state-00000006" / "notes.txt").write_text("mine")
+    state(tmp_path, 7)
+    checkpoints.remove(tmp_path)
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {*theirs, "state-00000006/notes.txt"}
+
+
+def test_a_folder_with_the_name_of_a_state_is_named_and_left_alone(tmp_path):
+    (tmp_path / "state-00000005").mkdir()
+    (tmp_path / "state-00000005" / "progress.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"state-00000005 has the name.*another folder"):
+        checkpoints.prepare(tmp_path)
+    assert checkpoints.newest(tmp_path) is None
+    with pytest.raises(OSError, match="state-00000005 cannot be written to"):
+        state(tmp_path, 5)
+    assert (tmp_path / "state-00000005" / "progress.json").read_text() == "{}"
+
+
+def test_a_finished_run_leaves_no_folder_of_its_own(tmp_path):
+    state(tmp_path / "state", 5)
+    checkpoints.remove(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_two_processes_that_save_the_same_step_at_once(tmp_path):
+    """The other one saves, or is done and removes its states, at every moment of this one."""
+
+    def interrupted(partial):
+        (partial / "f").write_text("x")
+        state(tmp_path, 5, "x")
+        (partial / "g").write_text("x")
+
+    checkpoints.save_state(tmp_path, 5, {"step": 5}, interrupted)
+    assert [p.name for p in tmp_path.iterdir()] == ["state-00000005"]
+
+    def removed(partial):
+        checkpoints.remove(tmp_path)
+        (partial / "f").write_text("x")
+
+    checkpoints.save_state(tmp_path, 6, {"step": 6}, removed)
+    assert [p.name for p in tmp_path.iterdir()] == ["state-00000006"]
+
+
+def test_a_full_disk_is_one_sentence_and_the_state_before_stands(tmp_path):
+    state(tmp_path, 5)
+    for words in ("PytorchStreamWriter failed writing file data/0: file write failed",):
+
+        def fail(partial, words=words):
+            raise RuntimeError(words)
+
+        with pytest.raises(OSError, match=r"No space left.*state-00000005 stands.*free some"):
+            checkpoints.save_state(tmp_path, 6, {}, fail)
     assert [p.name for p in tmp_path.iterdir()] == ["state-00000005"]
 
 
@@ -113,11 +226,11 @@ def test_a_failed_state_leaves_the_old_one(tmp_path):
 def test_damaged_progress_is_named(tmp_path):
     state(tmp_path, 5)
     (tmp_path / "state-00000005" / "progress.json").write_text("{")
-    with pytest.raises(ValueError, match=r"state-00000005 cannot be read.*delete this folder"):
+    with pytest.raises(ValueError, match=r"state-00000005 cannot be read.*another folder"):
         checkpoints.read_progress(checkpoints.newest(tmp_path))
 
 
 def test_no_folder_no_state(tmp_path):
     assert checkpoints.newest(tmp_path / "none") is None
-    checkpoints.sweep(tmp_path / "none")
+    checkpoints.tidy(tmp_path / "none")
     checkpoints.remove(tmp_path / "none")

@@ -1,6 +1,7 @@
 """Kills that no handler sees, at many moments: what follows must not differ by a bit."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
 
 def test_a_run_killed_again_and_again_from_outside_ends_the_same(tmp_path):
     folder = tmp_path / "killed"
-    for patience in (15, 6):  # images seen before the kill: in the fourth step, then in the fifth
+    # images seen before the kill: 13 to recognise the data, and in the fourth step, then the fifth
+    for patience in (13 + 15, 13 + 6):
         process = start(folder)
         lines = [process.stdout.readline() for _ in range(patience)]
         process.kill()
@@ -47,9 +49,9 @@ def test_a_kill_at_any_operation_on_files_changes_nothing_and_leaves_nothing(tmp
         "open model.safetensors",
         "open optimizer.bin",
         "open progress.json",
-        "os.rename .partial-00000006",
-        "os.rename state-00000003",
-        "os.rmdir .partial-old-state-00000003",
-        "os.rename .partial-weights.safetensors",
+        "os.rename .partial-.*-state-00000006",
+        "os.remove progress.json",
+        "os.rmdir state-00000003",
+        "os.rename .partial-.*-weights.safetensors",
     ):
-        assert any(moment in line for line in lines), moment
+        assert any(re.search(moment, line) for line in lines), moment

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from stand_ins import Net, Squares, net, same_weights
 from torch import nn
 
+from contextlab import home
 from contextlab.training import History, Recipe, checkpoints, evaluate, fit
 
 RECIPE = Recipe(steps=12, batch=4, lr=1e-2, warmup=2, seed=3)
@@ -36,7 +38,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, o
     whole, history = trained(recipe)
     _, part = trained(recipe, checkpoint=tmp_path, stop_after=5)
     assert not part.finished and part.done == 5
-    resumed, rest = trained(recipe, model=net(seed=9), checkpoint=tmp_path)
+    resumed, rest = trained(recipe, checkpoint=tmp_path)
     assert same_weights(whole, resumed)
     assert rest.loss == history.loss and rest.lr == history.lr
 
@@ -47,7 +49,7 @@ def test_saving_states_changes_nothing(tmp_path):
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
     model, history = trained(checkpoint=tmp_path)
-    again, same = trained(model=net(seed=1), checkpoint=tmp_path)
+    again, same = trained(checkpoint=tmp_path)
     assert same_weights(model, again) and same == history
 
 
@@ -90,7 +92,7 @@ def test_loading_workers_change_nothing():
 )
 def test_a_state_of_another_run_is_refused(tmp_path, change):
     trained(checkpoint=tmp_path, stop_after=3)
-    with pytest.raises(ValueError, match=r"another recipe, model, data set.*delete this folder"):
+    with pytest.raises(ValueError, match=r"is of another run.*another folder"):
         trained(checkpoint=tmp_path, **change)
 
 
@@ -98,7 +100,7 @@ def test_a_damaged_state_is_named_with_the_remedy(tmp_path):
     trained(checkpoint=tmp_path, stop_after=3)
     weights = checkpoints.newest(tmp_path) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"cannot be read.*delete this folder"):
+    with pytest.raises(ValueError, match=r"cannot be read.*another folder"):
         trained(checkpoint=tmp_path)
 
 
@@ -120,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 class Interrupting(Squares):
-    """Sends Ctrl-C while certain images are loaded."""
+    """Sends Ctrl-C while certain images are loaded; the first 13 are, to recognise the data."""
 
     def __init__(self, *at: int) -> None:
         super().__init__()
@@ -136,15 +138,15 @@ class Interrupting(Squares):
 def test_ctrl_c_saves_the_state_and_says_how_to_continue(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"step 3 of 12.*Run the same again to continue"):
-        trained(dataset=Interrupting(10), checkpoint=tmp_path)
+        trained(dataset=Interrupting(13 + 10), checkpoint=tmp_path)
     assert signal.getsignal(signal.SIGINT) is handler
-    resumed, _ = trained(model=net(seed=9), checkpoint=tmp_path)
+    resumed, _ = trained(checkpoint=tmp_path)
     assert same_weights(trained()[0], resumed)
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt) as stopped:
-        trained(dataset=Interrupting(10, 11), checkpoint=tmp_path)
+        trained(dataset=Interrupting(13 + 10, 13 + 11), checkpoint=tmp_path)
     assert str(stopped.value) == "" and checkpoints.newest(tmp_path) is None
 
 
@@ -214,3 +216,40 @@ def test_progress_on_request_shows_steps_and_time_left(capfd):
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(ValueError, match="parameters that require gradients"):
         trained(model=nn.Identity())
+
+
+class Unread(Squares):
+    """No sample of it may be asked for."""
+
+    def __getitem__(self, index):
+        raise AssertionError("the work has begun")
+
+
+def test_a_folder_that_cannot_be_used_is_said_before_the_work_begins(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"cannot be written to \(the file .* is in the way"):
+            trained(dataset=Unread(), checkpoint=folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(home.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(OSError, match=r"are needed, 0 MB are free\): free some space"):
+            trained(dataset=Unread(), checkpoint=tmp_path / "state")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_else_lies_in_the_folder_stays(tmp_path):
+    theirs = ["state-of-the-art/paper.txt", "state-1/notes", ".partial-mine", "notes.txt"]
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    trained(checkpoint=tmp_path, save_every=3)
+    assert all((tmp_path / name).read_text() == "mine" for name in theirs)
+    assert checkpoints.newest(tmp_path).name == "state-00000012"
+
+
+def test_a_state_that_was_not_made_here_is_named_and_left_alone(tmp_path):
+    (tmp_path / "state-00000003").mkdir()
+    (tmp_path / "state-00000003" / "progress.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="state-00000003 has the name of a training state"):
+        trained(dataset=Unread(), checkpoint=tmp_path)
+    assert [p.name for p in (tmp_path / "state-00000003").iterdir()] == ["progress.json"]

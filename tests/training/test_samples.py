@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import Squares
+from stand_ins import Squares, net
 
-from contextlab.training import Recipe
+from contextlab.training import Recipe, evaluate, fit
 from contextlab.training.samples import augment, batches, draws, indices
 
 
@@ -111,3 +111,120 @@ def test_loading_draws_no_random_numbers_of_the_caller():
     before = torch.get_rng_state()
     next(batches(Squares(), Recipe(steps=1)))
     assert torch.equal(before, torch.get_rng_state())
+
+
+class Broken(Squares):
+    """One sample, the fifth, is changed."""
+
+    def __init__(self, change, *, classes=True):
+        super().__init__(6)
+        self.change = change
+        if not classes:
+            self.classes = ()
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return self.change(*sample) if index == 5 else sample
+
+
+def label(value):
+    def change(image, labels):
+        labels[3, 3] = value
+        return image, labels
+
+    return change
+
+
+def pixel(value):
+    def change(image, labels):
+        image[0, 3, 3] = value
+        return image, labels
+
+    return change
+
+
+BROKEN = {
+    "image of torch.float32, got torch.uint8": lambda i, t: ((255 * i).byte(), t),
+    "image of torch.float32, got torch.float64": lambda i, t: (i.double(), t),
+    "image of torch.float32, got ndarray": lambda i, t: (np.zeros(3), t),
+    "labels of torch.int64, got torch.float32": lambda i, t: (i, t.float()),
+    "labels of torch.int64, got torch.uint8": lambda i, t: (i, t.byte()),
+    r"a pair \(image, labels\), got Tensor": lambda i, t: i,
+    r"an image 3 h w, got \(16, 16, 3\)": lambda i, t: (i.permute(1, 2, 0), t),
+    r"an image 3 h w, got \(1, 16, 16\)": lambda i, t: (i[:1], t),
+    r"labels of the image's size \(16, 16\), got \(8, 8\)": lambda i, t: (i, t[::2, ::2]),
+    r"labels of the image's size \(16, 16\), got \(1, 16, 16\)": lambda i, t: (i, t[None]),
+    r"an image of finite numbers, got inf or nan": pixel(float("nan")),
+    r"an image of finite numbers, got inf or nan.?": pixel(float("-inf")),
+    r"an image in \[0, 1\], got values from 0 to \d+": lambda i, t: (255 * i, t),
+    r"labels in 0\.\.2 or 255, got 0\.\.3": label(3),
+    r"labels in 0\.\.2 or 255, got -1\.\.1": label(-1),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN)
+def test_a_sample_that_is_not_as_it_should_be_is_named_everywhere(words):
+    """Wherever it comes: here in the second step, and in the third group of an evaluation."""
+    broken = Broken(BROKEN[words])
+    words = rf"sample 5 of the data set: expected {words}$"
+    recipe = Recipe(steps=3, batch=2, flip=False)
+    model = net()
+    with pytest.raises(ValueError, match=words):
+        fit(model, broken, recipe)
+    with pytest.raises(ValueError, match=words):
+        evaluate(model, broken, batch=2)
+
+
+def test_labels_beyond_the_models_classes_are_named_in_every_batch():
+    """Also where the data set does not say how many classes it has."""
+    recipe = Recipe(steps=6, batch=1, flip=False, seed=4)
+    late = [int(indices(4, step, 1, 6)[0]) for step in range(6)].index(5)
+    assert late > 0
+    with pytest.raises(ValueError, match=r"expected labels in 0\.\.2 or 255, got 0\.\.7"):
+        fit(net(), Broken(label(7), classes=False), recipe)
+
+
+def test_ignored_labels_of_another_value_are_fine():
+    class Other(Squares):
+        ignore_index = -1
+
+        def __getitem__(self, index):
+            image, labels = super().__getitem__(index)
+            return image, torch.where(labels == 255, -1, labels)
+
+    assert len(list(batches(Other(), Recipe(steps=2)))) == 2
+
+
+def test_images_of_several_sizes_ask_for_a_crop():
+    class Sizes(Squares):
+        def __getitem__(self, index):
+            image, labels = super().__getitem__(index)
+            return image[:, : 16 - index], labels[: 16 - index]
+
+    recipe = Recipe(steps=2, batch=4)
+    words = r"one size in a batch, got \(3, \d+, 16\) of sample \d+ and .* a crop"
+    with pytest.raises(ValueError, match=words):
+        next(batches(Sizes(), recipe))
+    next(batches(Sizes(), Recipe(steps=2, batch=4, crop=(16, 16))))
+
+
+def test_a_loading_process_names_the_sample_too():
+    with pytest.raises(ValueError, match="sample 5 of the data set: expected labels"):
+        list(batches(Broken(label(9)), Recipe(steps=3, batch=4, workers=1)))
+
+
+def test_demands_that_are_not_as_they_should_be_are_named():
+    class Odd(Squares):
+        def demand(self, index):
+            found = super().demand(index)
+            return found if index < 3 else found + 2
+
+    with pytest.raises(ValueError, match=r"sample 3 of the data set: expected a uint8 demand map"):
+        evaluate(net(), Odd(6))
+
+
+def test_weights_that_are_nan_are_not_scored():
+    model = net()
+    model.head.bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match="expected logits that are numbers, got nan"):
+        evaluate(model, Squares(2))

@@ -76,5 +76,5 @@ def test_an_interrupted_shared_run_ends_the_same(folder):
 
 
 def test_one_process_does_not_continue_the_state_of_two(folder):
-    with pytest.raises(ValueError, match="number of processes"):
+    with pytest.raises(ValueError, match="number of processes was 2 and is 1"):
         shared.train(folder / "state")
