@@ -40,7 +40,13 @@ VOID = 11
 COUNTS = {"train": 367, "val": 101, "test": 233}
 """Number of frames of each split."""
 
-REMEDY = "python data_scripts/camvid.py fetches it (187 MB); with --from it takes a copy at hand"
+_SCRIPT = Path(__file__).parents[2] / "data_scripts" / "camvid.py"  # only in the repository
+REMEDY = (
+    "python data_scripts/camvid.py fetches it (187 MB); with --from it takes a copy at hand"
+    if _SCRIPT.is_file()
+    else "data_scripts/camvid.py fetches and lays it out; the script is not installed with "
+    "the package but lies in contextlab's repository, and root names a copy at hand"
+)
 
 
 def default_root() -> Path:

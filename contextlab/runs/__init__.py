@@ -7,6 +7,10 @@ the repository and with the installed package.
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy")
+
 import platform
 from collections.abc import Iterable
 from dataclasses import replace

@@ -10,6 +10,10 @@ given, and only widgets ask a network themselves, as a click must.
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "matplotlib", "PIL", "ipywidgets")
+
 from .accuracy import demand_bars
 from .affinity import affinity_figure
 from .curves import cost_curves, training_curves
