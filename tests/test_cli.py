@@ -352,6 +352,23 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_the_ledger_is_told_in_lines_and_as_a_page(capsys, tmp_path):
+    words = ["claims", "--only", "[DS]1[23]"]
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("4 claims: 1 right, ") and "1 misprint" in lines[0]
+    assert any(line.startswith("misprint        S13  bus gains 17.4") for line in lines)
+    assert "points; class means" not in "".join(lines)
+    page, foreign = tmp_path / "ledger.html", tmp_path / "page.html"
+    for _ in range(2):  # the second time it replaces its own
+        assert cli.main([*words, "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "points; class means" in text and 'id="S13"' in text
+    foreign.write_text("mine")
+    assert cli.main([*words, "--html", str(foreign)]) == 2
+    assert foreign.read_text() == "mine" and "page.html is there" in capsys.readouterr().err
+
+
 def test_help_and_version_name_the_program(monkeypatch, capsys):
     for called, name in (
         ("/bin/contextlab", "contextlab"),
