@@ -15,7 +15,15 @@ from contextlab.extras import need
 
 need(__name__, "numpy", "ipywidgets")
 
-from contextlab.exercises._checks import Unsolved, Wrong, call, largest_tensor, raises, same
+from contextlab.exercises._checks import (
+    Unsolved,
+    Wrong,
+    call,
+    finite,
+    largest_tensor,
+    raises,
+    same,
+)
 from contextlab.exercises._core import (
     Exercise,
     WrongAnswer,
@@ -40,6 +48,7 @@ __all__ = [
     "call",
     "check",
     "find",
+    "finite",
     "hint",
     "judge",
     "largest_tensor",
