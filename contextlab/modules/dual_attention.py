@@ -15,17 +15,63 @@ from ._shapes import Float, check_choice, check_map, check_positive, check_query
 from .non_local import softmax_attention
 
 
+BLOCK = 256  # queries whose affinities stand in memory at once
+
+
+class BlockedAttention(torch.autograd.Function):
+    """Soft-max attention block of queries by block of queries, as pixels lie in a map: ``b d n``.
+
+    The affinities of one block are made, used and dropped, and made again for the gradient, which
+    costs little where queries and keys are much narrower than the values.
+    """
+
+    @staticmethod
+    def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        blocks = query.split(BLOCK, -1)
+        return torch.cat([value @ _weights(block, key, scale).mT for block in blocks], -1)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.scale = inputs
+        ctx.save_for_backward(*tensors, output)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, output = ctx.saved_tensors
+        of_queries, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        for q, g, y in zip(*(t.split(BLOCK, -1) for t in (query, grad, output))):
+            weights = _weights(q, key, ctx.scale)
+            # ds_ij = a_ij (g_i . v_j - g_i . y_i), the gradient of a soft-max
+            of_logits = weights * (g.mT @ value - einsum(g, y, "b e i, b e i -> b i")[..., None])
+            of_logits = ctx.scale * of_logits
+            of_queries.append(key @ of_logits.mT)
+            of_key.baddbmm_(q, of_logits)
+            of_value.baddbmm_(g, weights)
+        return torch.cat(of_queries, -1), of_key, of_value, None
+
+
+def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    return torch.softmax(scale * (query.mT @ key), -1)
+
+
 def wide_value_attention(
-    query: Float[Tensor, "b k i d"],
-    key: Float[Tensor, "b k j d"],
-    value: Float[Tensor, "b k j e"],
+    query: Float[Tensor, "b d i"],
+    key: Float[Tensor, "b d j"],
+    value: Float[Tensor, "b e j"],
     scale: float,
-) -> Float[Tensor, "b k i e"]:
+) -> Float[Tensor, "b e i"]:
     """``sum_j softmax_j(scale q_i . k_j) v_j`` for e >= d, without an i x j matrix."""
-    if query.device.type == "cpu":  # its fused kernel wants all three equally wide
+    on_cpu = query.device.type == "cpu"
+    eager = not torch.compiler.is_compiling()  # a loop would fix the number of pixels in a graph
+    if on_cpu and eager and query.dtype in (torch.float32, torch.float64):
+        return BlockedAttention.apply(query, key, value, scale)
+    query, key, value = (
+        rearrange(t, "b d n -> b 1 n d").contiguous() for t in (query, key, value)
+    )
+    if on_cpu:  # its fused kernel wants all three equally wide
         extra = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, extra)), F.pad(key, (0, extra))  # zeros add no product
-    return softmax_attention(query, key, value, scale)
+    return rearrange(softmax_attention(query, key, value, scale), "b 1 n e -> b e n")
 
 
 @register(
@@ -87,11 +133,10 @@ class PositionAttention(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
         query, key, value = (
-            rearrange(t(x), "b d h w -> b 1 (h w) d").contiguous()
-            for t in (self.query, self.key, self.value)
+            rearrange(t(x), "b d h w -> b d (h w)") for t in (self.query, self.key, self.value)
         )
         e = wide_value_attention(query, key, value, self.scale)
-        return self.alpha * rearrange(e, "b 1 (h w) c -> b c h w", h=x.shape[2]) + x
+        return self.alpha * rearrange(e, "b c (h w) -> b c h w", h=x.shape[2]) + x
 
     @torch.no_grad()
     def affinity(

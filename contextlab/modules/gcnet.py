@@ -5,7 +5,7 @@ ICCV Workshops 2019, https://arxiv.org/abs/1904.11492
 """
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from torch import Tensor, nn
 
 from ._registry import register
@@ -80,7 +80,9 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        s = einsum(self.attention(x), x, "b h w, b c h w -> b c")
-        e = self.expand(torch.relu(self.norm(self.squash(s))))
+        alpha = rearrange(self.attention(x), "b h w -> b (h w) 1")
+        # a product in the order of x in memory, so that its gradient has that order too
+        s = rearrange(x, "b c h w -> b c (h w)") @ alpha
+        e = self.expand(torch.relu(self.norm(self.squash(rearrange(s, "b c 1 -> b c")))))
         e = rearrange(e, "b c -> b c 1 1")
         return x + e if self.fuse == "add" else x * torch.sigmoid(e)

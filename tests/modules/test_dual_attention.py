@@ -200,10 +200,10 @@ def test_counts_of_the_head_on_2048_channels():
 
 
 POSITION_MISTAKES = {
-    "a scale": lambda q, k, v, s: torch.softmax(q @ k.mT * q.shape[-1] ** -0.5, -1) @ v,
-    "the wrong axis": lambda q, k, v, s: torch.softmax(q @ k.mT, -2) @ v,
-    "query and key exchanged": lambda q, k, v, s: torch.softmax(k @ q.mT, -1) @ v,
-    "no soft-max": lambda q, k, v, s: q @ k.mT @ v / q.shape[-2],
+    "a scale": lambda q, k, v, s: v @ torch.softmax(q.mT @ k * q.shape[1] ** -0.5, -1).mT,
+    "the wrong axis": lambda q, k, v, s: v @ torch.softmax(q.mT @ k, -2).mT,
+    "query and key exchanged": lambda q, k, v, s: v @ torch.softmax(k.mT @ q, -1).mT,
+    "no soft-max": lambda q, k, v, s: v @ (q.mT @ k).mT / q.shape[-1],
 }
 
 
