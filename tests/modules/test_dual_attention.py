@@ -229,6 +229,28 @@ def test_a_channel_soft_max_over_the_wrong_axis_is_told_apart(monkeypatch):
     assert not torch.allclose(module(x), channel_plain(module, x))
 
 
+@pytest.mark.parametrize("block", [1, 7, 20])
+def test_blocks_of_queries_change_neither_answer_nor_gradients(monkeypatch, block):
+    monkeypatch.setattr(dual_attention, "BLOCK", block)
+    module, x = built(scale=True), some().requires_grad_()
+    found = []
+    for y in (module(x), position_plain(module, x, scale=True)):
+        inputs = (x, *module.parameters())
+        slopes = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        bends = torch.autograd.grad(slopes[0].square().sum(), inputs, materialize_grads=True)
+        found.append((y, *slopes, *bends))
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_graph_of_few_pixels_answers_many():
+    module, many = built().float(), some(20, 20).float()
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(module, (some().float(),), dynamic_shapes=({2: auto, 3: auto},))
+    assert many[0, 0].numel() > dual_attention.BLOCK
+    torch.testing.assert_close(program.module()(many), module(many))
+
+
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("query", [(0, 0), (3, 2)])
 def test_affinity_gives_the_weights_of_one_query(scale, query):
