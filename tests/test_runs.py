@@ -337,11 +337,10 @@ def test_the_fair_plain_network_costs_what_the_fcn_costs():
         runs.fair(on=runs.camvid)
 
 
-def test_far_streets_differ_from_the_course_in_data_and_batch_alone():
+def test_far_streets_differ_from_the_course_in_the_data_alone():
     config, usual = (make("aspp", budget="quick") for make in (runs.far, runs.streets))
     assert config.name.startswith("far-aspp-glpca-quick-0-")
-    back = replace(config, data_options=usual.data_options, recipe=usual.recipe)
-    assert back == usual and config.recipe == {**usual.recipe, "batch": 8}
+    assert replace(config, data_options=usual.data_options) == usual
     assert config.data_options == {**usual.data_options, "far": True}
     assert runs.far(control=True).name.startswith("far-fcn-control-")
     image, labels = runs.build_data(runs.far(budget="smoke"))[0]

@@ -193,23 +193,20 @@ def streets(
 
 
 def far(context: str | None = None, **setting) -> Config:
-    """The course's setting on streets that are drawn far apart: four times the pixels of an image.
-
-    A step takes 8 images in place of 16, so a run costs about twice one on streets.
+    """The course's setting on streets that are drawn far apart, four times as many pixels.
 
     Args:
         context: name of a context module; ``None`` is the FCN.
         setting: as for `streets`.
 
     Returns:
-        The configuration; everything but the data and the batch is as on streets.
+        The configuration; everything but the data is as on streets.
 
     Example:
         >>> far("non_local", budget="quick").name
-        'far-non_local-glpca-quick-0-de3d47fafcd8'
+        'far-non_local-glpca-quick-0-76892b282059'
     """
-    recipe = {"batch": 8, **setting.pop("recipe", {})}
-    config = streets(context, recipe=recipe, **setting)
+    config = streets(context, **setting)
     return replace(config, data_options={**config.data_options, "far": True})
 
 
