@@ -78,9 +78,9 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        # The backward pass undoes this order: what the sum adds to the gradient of x is there before
-        # the mask's share is made, which saves a map. And with the map as the second factor its
-        # gradient would come back transposed; adding that takes longer than all the rest.
+        # The backward pass undoes this order: it adds the sum's share of the gradient of x before
+        # it makes the mask's, which saves a map. With the map as second factor that share would
+        # come back transposed, and adding it would take longer than all the rest.
         alpha = self.attention(x).flatten(1).unsqueeze(2)
         s = x.flatten(2) @ alpha
         e = self.expand(torch.relu(self.norm(self.squash(s.squeeze(2)))))
