@@ -78,9 +78,11 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        # The map comes first, as it lies in memory: as second factor its gradient would come back
-        # transposed, and adding that to the gradient of y takes longer than all the rest.
-        s = x.flatten(2) @ self.attention(x).flatten(1).unsqueeze(2)
+        # The backward pass undoes this order: it adds the sum's share of the gradient of x before
+        # it makes the mask's, which saves a map. With the map as second factor that share would
+        # come back transposed, and adding it would take longer than all the rest.
+        alpha = self.attention(x).flatten(1).unsqueeze(2)
+        s = x.flatten(2) @ alpha
         e = self.expand(torch.relu(self.norm(self.squash(s.squeeze(2)))))
         e = rearrange(e, "b c -> b c 1 1")
         return x + e if self.fuse == "add" else x * torch.sigmoid(e)
