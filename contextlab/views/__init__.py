@@ -74,6 +74,7 @@ from .node_maps import node_maps_figure
 from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
 from .paired import paired_figure
+from .profile import profile_figure
 from .small import shrunk
 from .widgets import whom
 
@@ -121,6 +122,7 @@ __all__ = [
     "path_figure",
     "png",
     "pooled_figure",
+    "profile_figure",
     "reach_figure",
     "reasoning_figure",
     "receptive_field_explorer",
