@@ -402,3 +402,78 @@ def test_group_norm_stands_where_batch_norm_stood():
     x = torch.rand(1, 3, 16, 16)
     model.train()  # answers in training and in use are the same, at a batch of one too
     assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("cuda, precision", [(True, "bf16"), (False, "no")])
+def test_full_is_bf16_where_cuda_is(monkeypatch, cuda, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    settings = (runs.streets, runs.far, runs.camvid, lambda **b: runs.camvid(frozen=True, **b))
+    for setting in settings:
+        full, quick = setting(budget="full"), setting(budget="quick")
+        assert full.recipe["precision"] == precision
+        assert quick.recipe["precision"] == "no"
+        assert runs.at_budget(full, "quick") == quick and runs.at_budget(quick, "full") == full
+    # a run of the other kind of machine is the same question
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not cuda)
+    assert runs.at_budget(full, "quick") == quick
+
+
+def test_every_shipped_question_is_found_from_each_budget():
+    for config in claims.shipped():
+        for budget in ("smoke", "full"):
+            there = runs.at_budget(config, budget)
+            assert there.budget == budget
+            assert runs.at_budget(there, "quick") == config
+
+
+def test_at_budget_keeps_what_was_chosen_apart():
+    config = runs.streets("ocr", knobs={"g": 1}, budget="smoke", recipe={"lr": 1e-3}, pool=12)
+    quick = runs.at_budget(config, "quick")
+    assert (quick.recipe["lr"], quick.recipe["steps"], quick.pool) == (1e-3, 800, 12)
+    assert quick.images == 500 and quick.data_options == config.data_options
+    assert runs.at_budget(config) == config  # smoke is in force
+    with pytest.raises(ValueError, match="expected a budget"):
+        runs.at_budget(config, "long")
+
+
+def test_the_training_cell(monkeypatch, capsys, request):
+    """The path that a lesson takes: from nothing, beside the repository's own run, and again."""
+    config = runs.streets("squeeze_excite")
+    table = runs.train_and_compare(config, progress=False)
+    assert len(table) == 1 and "No run of this question" in capsys.readouterr().out
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(request.config.rootpath / runs.SHIPPED))
+    table = runs.train_and_compare(config, retrain=True, progress=False)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Training {config.name}: 3 steps of 16 images, about 1 s on ")
+    assert table.column("run") == ["this run, trained now", "shipped, quick"]
+    assert table.column("budget") == ["smoke", "quick"] and table.column("steps") == [3, 800]
+    assert {"mIoU", "G", "L", "P", "C", "A", "machine", "date"} <= set(table.columns)
+    assert table.column("mIoU")[1] > 50 > table.column("mIoU")[0]
+    again = runs.train_and_compare(config, progress=False)
+    assert "was trained here before" in capsys.readouterr().out
+    assert again.column("mIoU") == table.column("mIoU")
+
+
+def test_the_training_cell_at_quick_prints_the_same_everywhere(monkeypatch, capsys, request):
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(request.config.rootpath / runs.SHIPPED))
+    monkeypatch.setattr(runs, "train", None)  # nothing is trained
+    config = runs.streets("squeeze_excite", budget="quick")
+    this, shipped = runs.train_and_compare(config).rows
+    assert this.pop("run") == "this run, shipped" and shipped.pop("run") == "shipped, quick"
+    assert this == shipped
+    text = f"{config.name} is shipped and shown as it is; retrain=True trains it here.\n"
+    assert capsys.readouterr().out == text
+
+
+def test_the_time_to_come_goes_with_steps_images_and_pixels(monkeypatch, request):
+    folder = request.config.rootpath / runs.SHIPPED
+    quick = runs.streets("squeeze_excite", budget="quick")
+    run = runs.find_in(folder, quick)
+    run.history.seconds, run.machine = 60.0, "1 thread (x), torch 2"
+    full = runs.at_budget(quick, "full")
+    assert runs._announcement(full, run).endswith("about 5 min on 1 thread (x), less on a GPU.")
+    twice = replace(full, recipe={**full.recipe, "batch": 32})
+    assert "of 32 images, about 10 min" in runs._announcement(twice, run)
+    crop = replace(run, config=runs.camvid(budget="quick"))
+    # 30 times the steps, twice the images and 2.25 times the pixels
+    assert "about 135 min" in runs._announcement(runs.camvid(budget="full"), crop)

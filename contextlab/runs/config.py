@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
+import torch
+
 from contextlab import training
 
 KNOBS = ("g", "l", "p", "c", "a")
@@ -140,6 +142,9 @@ def streets(
 ) -> Config:
     """The course's setting on streets.
 
+    At ``"full"`` it trains in bf16 where CUDA is, and in float32 elsewhere: precision is part of
+    the recipe, so that the two are runs of two names.
+
     Args:
         context: name of a context module; ``None`` is the FCN.
         knobs: the demands that the images pose, by letter, e.g. ``{"g": 1}``; those not named are
@@ -165,7 +170,13 @@ def streets(
         raise ValueError(f"expected knobs of {', '.join(KNOBS)}, got {', '.join(sorted(unknown))}")
     numbers = training.budget(budget)
     recipe = training.Recipe(
-        steps=numbers.steps, batch=16, lr=4e-3, weight_decay=1e-4, warmup=30, channels_last=True
+        steps=numbers.steps,
+        batch=16,
+        lr=4e-3,
+        weight_decay=1e-4,
+        warmup=30,
+        precision=_precision(numbers.name),
+        channels_last=True,
     )
     config = Config(
         data="streets",
@@ -232,7 +243,7 @@ def camvid(
     budget: str | None = None,
     **overrides,
 ) -> Config:
-    """Training on CamVid, evaluated on the 233 whole test images.
+    """Training on CamVid, evaluated on the 233 whole test images; bf16 as for `streets`.
 
     Args:
         context: name of a context module; ``None`` is the FCN.
@@ -266,13 +277,20 @@ def camvid(
         head_factor=10.0,
         scale=(0.5, 1.5),
         crop=crop,
+        precision=_precision(numbers.name),
         channels_last=True,
     )
     if frozen:
         # Mirrored maps are stored beside the others; the maps themselves bear no crop or scale.
         steps, batch = FROZEN[numbers.name]
         recipe = training.Recipe(
-            steps=steps, batch=batch, lr=2e-3, weight_decay=1e-2, warmup=20, flip=False
+            steps=steps,
+            batch=batch,
+            lr=2e-3,
+            weight_decay=1e-2,
+            warmup=20,
+            flip=False,
+            precision=_precision(numbers.name),
         )
     config = Config(
         data="camvid",
@@ -291,6 +309,48 @@ def camvid(
         budget=numbers.name,
     )
     return _override(config, overrides)
+
+
+def at_budget(config: Config, budget: str | None = None) -> Config:
+    """The same question at another budget: what the budget chose changes, all else stays.
+
+    Args:
+        config: of one of the settings here; numbers that differ from the setting's own are kept.
+        budget: ``"smoke"``, ``"quick"`` or ``"full"``; ``None`` takes the one in force.
+
+    Raises:
+        ValueError: no such budget.
+
+    Example:
+        >>> at_budget(streets("ocr", seed=1, budget="smoke"), "quick") == streets(
+        ...     "ocr", seed=1, budget="quick"
+        ... )
+        True
+    """
+
+    def usual(budget: str | None) -> Config:
+        if config.data == "camvid":
+            return camvid(frozen=config.frozen, budget=budget)
+        return streets(budget=budget)
+
+    before, after = usual(config.budget), usual(budget)
+    recipe = {
+        k: after.recipe[k] if v == before.recipe.get(k) else v for k, v in config.recipe.items()
+    }
+    if config.budget == "full":  # it may have been chosen on a machine with another device
+        recipe["precision"] = after.recipe["precision"]
+    sizes = {
+        key: getattr(after, key)
+        if getattr(config, key) == getattr(before, key)
+        else getattr(config, key)
+        for key in ("pool", "images")
+    }
+    return replace(config, recipe=recipe, budget=after.budget, **sizes)
+
+
+def _precision(budget: str) -> str:
+    """bf16 where the full budget meets a GPU; it is part of the recipe and so of the run's name."""
+    return "bf16" if budget == "full" and torch.cuda.is_available() else "no"
 
 
 def _plain(recipe: training.Recipe) -> dict:
