@@ -35,7 +35,7 @@ ARROWS: dict[str, tuple[str, str]] = {
         "torch numpy safetensors",
     ),
     "claims": (
-        "home modules networks data training costs probes runs",
+        "home modules networks data costs probes runs",
         "torch einops numpy scipy",
     ),
     "views": (

@@ -279,7 +279,7 @@ def test_runs_needs_a_folder_that_is_meant_for_them(tmp_path, monkeypatch, capsy
 
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs})
     monkeypatch.setattr(lists, "_with_weights", lambda: configs[:1])
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
@@ -294,10 +294,29 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "runs"))
     assert cli.main(["evaluate", first]) == 0
     assert f"{first}, 8 images of val" in capsys.readouterr().out
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs[:1]})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs[:1]})
     assert cli.main(words) == 0
     said = capsys.readouterr().out
     assert "line 2 of" in said and f"{second} is of no shipped configuration" in said
+
+
+def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch, capsys):
+    shown = runs.streets(control=True, budget="smoke")
+    coming = runs.far(control=True, budget="smoke")
+    made, ahead = {"made": [shown]}, {"made": [shown], "ahead": [coming]}
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: ahead if planned else made)
+    monkeypatch.setattr(lists, "_with_weights", lambda: [])
+    folder = tmp_path / "runs"
+    words = ["runs", "--folder", str(folder)]
+    assert cli.main([*words, "--list"]) == 0
+    said = capsys.readouterr().out
+    assert shown.name in said and coming.name not in said
+    assert cli.main([*words, "--only", "far-"]) == 0
+    said = capsys.readouterr().out
+    assert coming.name in said and shown.name not in said
+    assert [path.name for path in folder.iterdir()] == ["ahead.jsonl"]
+    assert cli.main([*words, "--list"]) == 0  # and what has been made is not called misplaced
+    assert "no shipped configuration" not in capsys.readouterr().out
 
 
 def test_the_catalogue_is_printed(capsys):
@@ -339,6 +358,23 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "none"))
     assert cli.main(["claims", "--only", "[DS]1*"]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+def test_the_ledger_is_told_in_lines_and_as_a_page(capsys, tmp_path):
+    words = ["claims", "--only", "[DS]1[23]"]
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("4 claims: 1 right, ") and "1 misprint" in lines[0]
+    assert any(line.startswith("misprint        S13  bus gains 17.4") for line in lines)
+    assert "points; class means" not in "".join(lines)
+    page, foreign = tmp_path / "ledger.html", tmp_path / "page.html"
+    for _ in range(2):  # the second time it replaces its own
+        assert cli.main([*words, "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "points; class means" in text and 'id="S13"' in text
+    foreign.write_text("mine")
+    assert cli.main([*words, "--html", str(foreign)]) == 2
+    assert foreign.read_text() == "mine" and "page.html is there" in capsys.readouterr().err
 
 
 def test_help_and_version_name_the_program(monkeypatch, capsys):

@@ -215,7 +215,7 @@ def change(path, edit):
 def test_a_run_that_does_not_match_is_refused_with_the_remedy(trained, tmp_path, edit, message):
     path = copy_of(trained, tmp_path / "shipped")
     change(path, edit)
-    with pytest.raises(ValueError, match=f"{message}.*: delete it and train the run anew"):
+    with pytest.raises(ValueError, match=f"{message}.*: move it away and train the run anew"):
         runs.load_or_train(trained.config)
 
 
@@ -308,17 +308,77 @@ def test_every_module_has_its_runs():
 
 def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
     names = {config.name for config in claims.shipped()}
+    planned = {config.name for config in claims.planned()}
+    assert not names & planned
     for key, experiment in claims.EXPERIMENTS.items():
         cells = claims.configs(key)
         assert len(cells) > 1 and experiment.question.endswith("?")
-        assert {c.name for found in cells.values() for c in found} <= names
+        made = {c.name for found in cells.values() for c in found}
+        assert made <= (names | planned if experiment.planned else names), key
         assert len({c.hash for found in cells.values() for c in found}) == len(cells) * len(
             experiment.seeds
         )
         for found in cells.values():
             assert tuple(c.seed for c in found) == experiment.seeds
-    with pytest.raises(ValueError, match=r"an experiment of D1.*got 'D99'"):
+    with pytest.raises(ValueError, match=r"an experiment of .*D1,.*got 'D99'"):
         claims.configs("D99")
+
+
+def test_the_fair_plain_network_costs_what_the_fcn_costs():
+    config, usual = runs.fair(seed=1, budget="quick"), runs.streets(seed=1, budget="quick")
+    assert config.name == "streets-fcn-glpca-quick-1-48cca20fbf3b"
+    assert replace(config, backbone_options={}) == usual
+    one, other = (runs.build_network(c, 13) for c in (config, usual))
+    shapes = [{k: v.shape for k, v in model.state_dict().items()} for model in (one, other)]
+    assert shapes[0] == shapes[1]
+    assert runs.fair(on=runs.far, budget="quick").backbone_options == {"dilation": [4, 8, 16]}
+    assert claims.configs("plain")[runs.FAIR_NAME][1] == config
+    with pytest.raises(ValueError, match="on streets and far streets, not on"):
+        runs.fair(on=runs.camvid)
+
+
+def test_far_streets_differ_from_the_course_in_data_and_batch_alone():
+    config, usual = (make("aspp", budget="quick") for make in (runs.far, runs.streets))
+    assert config.name.startswith("far-aspp-glpca-quick-0-")
+    back = replace(config, data_options=usual.data_options, recipe=usual.recipe)
+    assert back == usual and config.recipe == {**usual.recipe, "batch": 8}
+    assert config.data_options == {**usual.data_options, "far": True}
+    assert runs.far(control=True).name.startswith("far-fcn-control-")
+    image, labels = runs.build_data(runs.far(budget="smoke"))[0]
+    assert image.shape == (3, 128, 256) and labels.shape == (128, 256)
+
+
+@pytest.mark.parametrize(
+    "experiment, label, reached",
+    [
+        ("S9", "K = 8", lambda slot: slot.nodes == 8),
+        ("S10", "P = C / 4", lambda slot: slot.theta.out_channels == 32),
+        ("S5", "average, graph", lambda slot: slot.gamma is None),
+        ("D3", "d = 2", lambda slot: slot.cell == 2),
+        ("D8", "sequential", lambda slot: slot.fusion == "sequential"),
+    ],
+)
+def test_options_of_modules_reach_the_head_over_local_features(experiment, label, reached):
+    """Each is another run than the module as it is, and another module over the same map."""
+    cells = claims.configs(f"{experiment}, CamVid, local")
+    config, usual = cells[label][2], next(iter(cells.values()))[2]
+    bare = replace(config, context_options={})
+    assert len({config.hash, bare.hash, usual.hash}) == 3 - (bare == usual)
+    assert any(c[0].context is None for c in cells.values())
+    model = runs.build_network(config, 11, pretrained=False)
+    assert reached(model.slot)
+    assert not reached(runs.build_network(bare, 11, pretrained=False).slot)
+    head = runs.FrozenHead(model, (360, 480))
+    assert head(torch.randn(2, 40, 9, 12)).shape == (2, 11, 90, 120)
+
+
+def test_what_stood_over_local_features_before_is_the_same_run():
+    found = claims.configs("CamVid, local")
+    assert found["SR"][0] == claims.configs("S5, CamVid, local")["hadamard, graph"][0]
+    assert found["FCN"][2] == claims.configs("S8, CamVid, local")["FCN"][2]
+    assert {c.name for configs in found.values() for c in configs} <= {
+        c.name for c in claims.shipped()
+    }
 
 
 def test_an_unknown_network_or_norm_is_named():
@@ -343,3 +403,78 @@ def test_group_norm_stands_where_batch_norm_stood():
     x = torch.rand(1, 3, 16, 16)
     model.train()  # answers in training and in use are the same, at a batch of one too
     assert torch.allclose(model(x), model.eval()(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("cuda, precision", [(True, "bf16"), (False, "no")])
+def test_full_is_bf16_where_cuda_is(monkeypatch, cuda, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    settings = (runs.streets, runs.far, runs.camvid, lambda **b: runs.camvid(frozen=True, **b))
+    for setting in settings:
+        full, quick = setting(budget="full"), setting(budget="quick")
+        assert full.recipe["precision"] == precision
+        assert quick.recipe["precision"] == "no"
+        assert runs.at_budget(full, "quick") == quick and runs.at_budget(quick, "full") == full
+    # a run of the other kind of machine is the same question
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not cuda)
+    assert runs.at_budget(full, "quick") == quick
+
+
+def test_every_shipped_question_is_found_from_each_budget():
+    for config in claims.shipped():
+        for budget in ("smoke", "full"):
+            there = runs.at_budget(config, budget)
+            assert there.budget == budget
+            assert runs.at_budget(there, "quick") == config
+
+
+def test_at_budget_keeps_what_was_chosen_apart():
+    config = runs.streets("ocr", knobs={"g": 1}, budget="smoke", recipe={"lr": 1e-3}, pool=12)
+    quick = runs.at_budget(config, "quick")
+    assert (quick.recipe["lr"], quick.recipe["steps"], quick.pool) == (1e-3, 800, 12)
+    assert quick.images == 500 and quick.data_options == config.data_options
+    assert runs.at_budget(config) == config  # smoke is in force
+    with pytest.raises(ValueError, match="expected a budget"):
+        runs.at_budget(config, "long")
+
+
+def test_the_training_cell(monkeypatch, capsys, request):
+    """The path that a lesson takes: from nothing, beside the repository's own run, and again."""
+    config = runs.streets("squeeze_excite")
+    table = runs.train_and_compare(config, progress=False)
+    assert len(table) == 1 and "No run of this question" in capsys.readouterr().out
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(request.config.rootpath / runs.SHIPPED))
+    table = runs.train_and_compare(config, retrain=True, progress=False)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Training {config.name}: 3 steps of 16 images, about 1 s on ")
+    assert table.column("run") == ["this run, trained now", "shipped, quick"]
+    assert table.column("budget") == ["smoke", "quick"] and table.column("steps") == [3, 800]
+    assert {"mIoU", "G", "L", "P", "C", "A", "machine", "date"} <= set(table.columns)
+    assert table.column("mIoU")[1] > 50 > table.column("mIoU")[0]
+    again = runs.train_and_compare(config, progress=False)
+    assert "was trained here before" in capsys.readouterr().out
+    assert again.column("mIoU") == table.column("mIoU")
+
+
+def test_the_training_cell_at_quick_prints_the_same_everywhere(monkeypatch, capsys, request):
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(request.config.rootpath / runs.SHIPPED))
+    monkeypatch.setattr(runs, "train", None)  # nothing is trained
+    config = runs.streets("squeeze_excite", budget="quick")
+    this, shipped = runs.train_and_compare(config).rows
+    assert this.pop("run") == "this run, shipped" and shipped.pop("run") == "shipped, quick"
+    assert this == shipped
+    text = f"{config.name} is shipped and shown as it is; retrain=True trains it here.\n"
+    assert capsys.readouterr().out == text
+
+
+def test_the_time_to_come_goes_with_steps_images_and_pixels(monkeypatch, request):
+    folder = request.config.rootpath / runs.SHIPPED
+    quick = runs.streets("squeeze_excite", budget="quick")
+    run = runs.find_in(folder, quick)
+    run.history.seconds, run.machine = 60.0, "1 thread (x), torch 2"
+    full = runs.at_budget(quick, "full")
+    assert runs._announcement(full, run).endswith("about 5 min on 1 thread (x), less on a GPU.")
+    twice = replace(full, recipe={**full.recipe, "batch": 32})
+    assert "of 32 images, about 10 min" in runs._announcement(twice, run)
+    crop = replace(run, config=runs.camvid(budget="quick"))
+    # 30 times the steps, twice the images and 2.25 times the pixels
+    assert "about 135 min" in runs._announcement(runs.camvid(budget="full"), crop)

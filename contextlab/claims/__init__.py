@@ -26,7 +26,7 @@ from .evidence import (
 )
 from .experiments import EXPERIMENTS, Experiment, configs
 from .ledger import claim, settle, table, totals
-from .lists import keeps_weights, misplaced, shipped, shipped_files
+from .lists import keeps_weights, misplaced, planned, shipped, shipped_files
 from .verdicts import (
     MEANING,
     VERDICTS,
@@ -69,6 +69,7 @@ __all__ = [
     "no_worse",
     "pair",
     "paired",
+    "planned",
     "settle",
     "shipped",
     "shipped_files",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import einsum, rearrange
 from scipy.stats import kendalltau
@@ -11,7 +13,7 @@ from contextlab import context
 from contextlab.costs import lines
 from contextlab.data import Tiled
 from contextlab.probes.cooccurrence import HEADS
-from contextlab.runs import build_data, fair, find, streets
+from contextlab.runs import FAIR, FAIR_NAME, Config, build_data, fair, far, find, streets
 
 from . import looking
 from .evidence import Paired, figure, paired
@@ -19,6 +21,7 @@ from .experiments import (
     FIVE,
     THREE,
     Experiment,
+    Make,
     configs,
     on_camvid,
     on_camvid_local,
@@ -42,11 +45,38 @@ from .verdicts import (
 SOLVED, UNSOLVED = 90.0, 75.0  # points of accuracy, as in the course's ruler
 
 
+MODULES = {
+    "non-local": "non_local",
+    "SR": "squeeze_reasoning",
+    "DGCNet": "dual_graph",
+    "ASPP": "aspp",
+}
+
+
+def _quick(make: Callable[..., Config], *arguments, **options) -> Make:
+    return lambda seed: make(*arguments, seed=seed, budget="quick", **options)
+
+
 register(
     {
         "plain": Experiment(
-            "what does a plain network read that is as costly as the FCN, and sees further?",
-            {"FCN": on_streets(None), "fair plain": lambda seed: fair(seed=seed, budget="quick")},
+            "what is a module worth beside a plain network that sees as far?",
+            {
+                FAIR_NAME: _quick(fair),
+                "dilations 1, 2, 4": _quick(streets, backbone_options={"dilation": [1, 2, 4]}),
+                "FCN": _quick(streets),
+            }
+            | {label: _quick(streets, module) for label, module in MODULES.items()},
+            THREE,
+        ),
+        "far": Experiment(
+            "which order is left where cues lie twice as far away?",
+            {
+                FAIR_NAME: _quick(fair, on=far),
+                "dilations 2, 4, 8": _quick(far, backbone_options=dict(FAIR)),
+                "FCN": _quick(far),
+            }
+            | {label: _quick(far, module) for label, module in MODULES.items()},
             THREE,
             planned=True,
         ),

@@ -21,12 +21,22 @@ from contextlab.costs import REPORT_IOU, count, fit_exponent
 from contextlab.modules.dual_gcn import OFFICIAL
 from contextlab.probes import inside, objects
 from contextlab.probes.depth import reach
-from contextlab.runs import Config, build_data, streets
+from contextlab.runs import FAIR_NAME, Config, build_data, streets
 
 from . import looking
 from .entries import entry
 from .evidence import Paired, difference
-from .experiments import FIVE, Experiment, Make, Question, configs, everywhere, on_streets, register
+from .experiments import (
+    FIVE,
+    Experiment,
+    Make,
+    Question,
+    configs,
+    locally,
+    on_both,
+    on_streets,
+    register,
+)
 from .settings import Setting, compare_in
 from .verdicts import (
     MISPRINT,
@@ -91,8 +101,17 @@ def _small_batch(batch: int, norm: str) -> Make:
     return lambda seed: streets("dual_graph", seed=seed, budget="quick", recipe=recipe, norm=norm)
 
 
+# A cell of 16 pixels would leave the map of 45 x 60 twelve nodes.
+LOCAL_QUESTIONS: dict[str, Question] = QUESTIONS | {
+    "D3": (
+        "how large may a cell be?",
+        {f"d = {d}": ("coordinate_graph", {} if d == 8 else {"cell": d}) for d in (8, 2, 4)},
+    ),
+}
+
 register(
-    everywhere(QUESTIONS)
+    on_both(QUESTIONS)
+    | locally(LOCAL_QUESTIONS)
     | {
         "D3": Experiment(
             "how large may a cell be?",
@@ -127,8 +146,8 @@ def both_graphs() -> Finding:
         for setting in SETTINGS
         for a, b in gains
     ]
-    fair = STREETS.cells("D1") | {"the fair plain network": configs("plain")["fair plain"]}
-    parts.append(pair(fair, "both", "the fair plain network", effect, published["both - none"]))
+    fair = STREETS.cells("D1") | {FAIR_NAME: configs("plain")[FAIR_NAME]}
+    parts.append(pair(fair, "both", FAIR_NAME, effect, published["both - none"]))
     one = compare_in(
         SETTINGS, ["D1"], [("both", "coordinate"), ("both", "feature")], published=published
     )
@@ -147,8 +166,9 @@ def projection() -> Finding:
 
 def cell() -> Finding:
     pairs = [(f"d = {d}", "d = 2") for d in (4, 8, 16)]
-    found = compare_in(SETTINGS, ["D3"], pairs, alike, empty=EMPTY)
-    return judge(found.parts, found.more)
+    found = compare_in([STREETS], ["D3"], pairs, alike, empty=EMPTY)
+    real = compare_in([LOCAL], ["D3"], pairs[:2], alike)
+    return judge(found.parts + real.parts, "; ".join(found.beside + real.beside))
 
 
 def bare_branch() -> Finding:

@@ -97,20 +97,29 @@ def cells_on(make: Callable[..., Make], cells: dict[str, Cell]) -> dict[str, Mak
     return {label: make(module, **options) for label, (module, options) in cells.items()}
 
 
-#: where questions are asked: end of the experiment's name, end of the question, how, seeds, planned
-PLACES = (
-    ("", "?", on_streets, FIVE, False),
-    (", CamVid", ", on real streets?", on_camvid, FIVE, False),
-    (", CamVid, local", ", over features of 67 pixels?", on_camvid_local, THREE, True),
-)
-
-
-def everywhere(questions: dict[str, Question]) -> dict[str, Experiment]:
-    """Each question on streets, on CamVid, and on CamVid over features of 67 pixels."""
-    return {
-        name + suffix: Experiment(
-            question.removesuffix("?") + end, cells_on(make, cells), seeds, planned
+def on_both(questions: dict[str, Question]) -> dict[str, Experiment]:
+    """Each question on streets, and on CamVid over features that have seen the whole image."""
+    asked = {
+        n: Experiment(q, cells_on(on_streets, cells), FIVE) for n, (q, cells) in questions.items()
+    }
+    return asked | {
+        f"{name}, CamVid": Experiment(
+            f"{question[:-1]}, on real streets?", cells_on(on_camvid, cells), FIVE
         )
-        for suffix, end, make, seeds, planned in PLACES
         for name, (question, cells) in questions.items()
     }
+
+
+def locally(questions: dict[str, Question]) -> dict[str, Experiment]:
+    """Each question on CamVid over features of 67 pixels, with the FCN behind its cells."""
+    found = {}
+    for name, (question, cells) in questions.items():
+        if all(module is not None for module, _ in cells.values()):
+            cells = {**cells, "FCN": (None, {})}
+        found[f"{name}, CamVid, local"] = Experiment(
+            f"{question[:-1]}, over features that see a patch of 67 pixels?",
+            cells_on(on_camvid_local, cells),
+            THREE,
+            planned=True,
+        )
+    return found

@@ -14,8 +14,7 @@ import torch
 import contextlab
 from contextlab import runs
 from contextlab.costs import Table
-from contextlab.home import home
-from contextlab.training.checkpoints import write_atomically
+from contextlab.home import home, write_atomically
 
 from . import across, cgrseg, dgcnet, squeeze_reasoning
 from .entries import entries, entry

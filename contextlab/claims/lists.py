@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from contextlab.runs import COURSE_OPTIONS, KNOBS, MANY, Config, lines, streets
+from contextlab.runs import COURSE_OPTIONS, KNOBS, MANY, Config, fair, lines, streets
 
 from .experiments import EXPERIMENTS
 
@@ -69,6 +69,7 @@ def _with_weights() -> list[Config]:
     found += [streets(control=True, **quick)]
     # the same parameters, spread wider: 63 pixels instead of 31
     found += [streets(backbone_options={"dilation": [1, 2, 4]}, **quick)]
+    found += [fair(**quick)]
     # four steps along the pixel grid reach 63 pixels too, but only by averaging
     found += [streets("graph_conv", context_options={"steps": 4}, **quick)]
     found += [streets(context, **quick) for context in LOOKED_INTO]
@@ -113,11 +114,12 @@ def _lessons() -> dict[str, list[Config]]:
     }
 
 
-def _groups() -> dict[str, list[Config]]:
+def _groups(*, planned: bool = False) -> dict[str, list[Config]]:
     """The lessons' lists, then what the claims of the sources ask for."""
     found = _lessons()
-    for name, experiment in EXPERIMENTS.items():
-        if experiment.planned:
+    # those whose runs are not all made come last: what is shipped lies where it did
+    for name, experiment in sorted(EXPERIMENTS.items(), key=lambda item: item[1].planned):
+        if experiment.planned and not planned:
             continue
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         found[slug] = [config for configs in experiment.configs().values() for config in configs]
@@ -138,8 +140,11 @@ def shipped() -> list[Config]:
     return _once(_with_weights() + [config for group in _groups().values() for config in group])
 
 
-def shipped_files() -> dict[str, list[Config]]:
+def shipped_files(*, planned: bool = False) -> dict[str, list[Config]]:
     """Which runs lie together: the lessons' lists, and one file an experiment.
+
+    Args:
+        planned: those of experiments that are planned, too.
 
     Returns:
         The file's name without its suffix, such as ``"d1-camvid"``, to its runs in their order. A
@@ -147,7 +152,7 @@ def shipped_files() -> dict[str, list[Config]]:
     """
     seen: set[str] = set()
     files = {}
-    for name, group in _groups().items():
+    for name, group in _groups(planned=planned).items():
         if own := [config for config in _once(group) if config.hash not in seen]:
             files[name] = own
             seen |= {config.hash for config in own}
@@ -161,7 +166,11 @@ def misplaced(folder: str | Path) -> list[str]:
         folder: where the runs lie; it need not exist.
     """
     folder = Path(folder)
-    file_of = {c.hash: f"{name}{MANY}" for name, group in shipped_files().items() for c in group}
+    file_of = {
+        c.hash: f"{name}{MANY}"
+        for name, group in shipped_files(planned=True).items()
+        for c in group
+    }
     found, seen = [], {}
     for line in lines(folder):
         if line.name is None:
@@ -176,11 +185,18 @@ def misplaced(folder: str | Path) -> list[str]:
         elif line.path.name != file_of[line.hash]:
             found.append(f"{line}: {line.name} belongs to {file_of[line.hash]}: move the line")
         seen.setdefault(line.hash, line)
-    known = {config.name for config in shipped()}
+    known = {config.name for config in shipped() + planned()}
     for path in sorted(folder.glob("*")):
         if path.suffix != MANY and not (path.suffix == ".safetensors" and path.stem in known):
-            found.append(f"{path} is of no shipped configuration: delete it")
+            found.append(f"{path} is of no shipped configuration: it does not belong here")
     return found
+
+
+def planned() -> list[Config]:
+    """The runs of experiments that are planned and not all made, without those that are shipped."""
+    made = {config.hash for config in shipped()}
+    every = _once([config for group in _groups(planned=True).values() for config in group])
+    return [config for config in every if config.hash not in made]
 
 
 def keeps_weights(config: Config) -> bool:

@@ -27,7 +27,7 @@ from contextlab.networks import SRNetHead
 from contextlab.networks.realtime import realtime
 from contextlab.probes import inside, objects
 from contextlab.probes.depth import FORMS, over_smoothing, propagation
-from contextlab.runs import build_data, streets
+from contextlab.runs import FAIR_NAME, build_data, streets
 
 from . import looking
 from .entries import entry
@@ -41,7 +41,8 @@ from .experiments import (
     Question,
     cells_on,
     configs,
-    everywhere,
+    locally,
+    on_both,
     on_camvid,
     on_streets,
     register,
@@ -130,8 +131,17 @@ def _vehicles(context: str | None, **options) -> Make:
     )
 
 
+LOCAL_QUESTIONS: dict[str, Question] = QUESTIONS | {
+    "S9": ("how many nodes?", {f"K = {k}": _sr(nodes=k) for k in (16, 8, 32)}),
+    "S10": (
+        "how many channels may the squeeze drop?",
+        {f"P = C / {r}": _sr(reduction=r) for r in (2, 4, 8)},
+    ),
+}
+
 register(
-    everywhere(QUESTIONS)
+    on_both(QUESTIONS)
+    | locally(LOCAL_QUESTIONS)
     | {
         "S9": Experiment(
             "how many nodes?",
@@ -314,8 +324,8 @@ def any_vector() -> Finding:
             parts.append(part)
         else:
             beside = f"{setting.words}not run yet"
-    fair = configs("S5") | {"the fair plain network": configs("plain")["fair plain"]}
-    parts.append(pair(fair, a, "the fair plain network", effect, published))
+    fair = configs("S5") | {FAIR_NAME: configs("plain")[FAIR_NAME]}
+    parts.append(pair(fair, a, FAIR_NAME, effect, published))
     return judge(parts, beside)
 
 
@@ -354,12 +364,14 @@ def how_many_nodes() -> Finding:
     found = compare_in([STREETS], ["S9"], [("K = 1", "K = 8"), ("K = 32", "K = 8")], alike,
                        empty=EMPTY)  # fmt: skip
     real = compare_in([CAMVID], ["S9"], [("K = 1", "K = 16"), ("K = 32", "K = 16")], alike)
-    return judge(found.parts + real.parts, "; ".join(found.beside + real.beside))
+    local = compare_in([LOCAL], ["S9"], [("K = 8", "K = 16"), ("K = 32", "K = 16")], alike)
+    beside = found.beside + real.beside + local.beside
+    return judge(found.parts + real.parts + local.parts, "; ".join(beside))
 
 
 def reduction() -> Finding:
     pairs = [("P = C / 2", f"P = C / {r}") for r in (4, 8)]
-    found = compare_in([STREETS], ["S10"], pairs, empty=EMPTY)
+    found = compare_in([STREETS, LOCAL], ["S10"], pairs, empty=EMPTY)
     return judge(found.parts, found.more)
 
 
@@ -384,8 +396,8 @@ def best_of_all() -> Finding:
         f"not used, since the whole gains nothing there: {gain}; {rival}",
         f"CamVid over features of 67 pixels, SR against FCN {difference(local, 'SR', 'FCN')}",
     ]
-    fair = found | {"the fair plain network": configs("plain")["fair plain"]}
-    beside.append(str(pair(fair, "SR", "the fair plain network")))
+    fair = found | {FAIR_NAME: configs("plain")[FAIR_NAME]}
+    beside.append(str(pair(fair, "SR", FAIR_NAME)))
     return judge(parts, "; ".join(beside))
 
 

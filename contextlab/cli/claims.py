@@ -33,12 +33,14 @@ def run(options: argparse.Namespace) -> None:
 
     found = claims.settle(names, times=options.times, told=told)
     if options.html:
-        from contextlab.training.checkpoints import write_atomically
+        from contextlab.home import claim as claim_file
+        from contextlab.home import write_atomically
         from contextlab.views.ledger import ledger_page
 
         page = options.html.resolve()
         lessons = (runs.shipped_folder() or page).parent
         lessons = lessons if any(lessons.glob("*.ipynb")) else None
+        claim_file(page)  # a page of somebody else's is left alone
         write_atomically(page, ledger_page(found, lessons=lessons, beside=page.parent))
         say(f"{len(found)} claims in {options.html}")
         return

@@ -10,7 +10,9 @@ from __future__ import annotations
 from .bill import BILLS, GRADES, Line, bill, lines
 from .counting import Cost, count, needed_macs
 from .fitting import Fit, fit_exponent
+from .layers import Summary, summary
 from .measuring import Measurement, measure
+from .profiling import Operator, Profile, profile
 from .report import REPORT_CLASSES, REPORT_IOU, REPORT_MIOU
 from .table import Table
 
@@ -24,6 +26,9 @@ __all__ = [
     "Fit",
     "Line",
     "Measurement",
+    "Operator",
+    "Profile",
+    "Summary",
     "Table",
     "bill",
     "count",
@@ -31,4 +36,6 @@ __all__ = [
     "lines",
     "measure",
     "needed_macs",
+    "profile",
+    "summary",
 ]

@@ -109,10 +109,7 @@ def _peak(function: Callable, args: tuple, device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     if device.type != "cpu":
         return None
-    # the profiler of a CUDA build without a GPU would write to stderr
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+    with profiler() as profile:
         result = function(*args)
     del result
     events = profile.profiler.kineto_results.events()
@@ -133,3 +130,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def profiler(*, cuda: bool = False) -> torch.profiler.profile:
+    """torch's profiler with the memory, silent on a build that finds no GPU."""
+    # the profiler of a CUDA build without a GPU would write to stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if cuda:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    return torch.profiler.profile(activities=activities, profile_memory=True)

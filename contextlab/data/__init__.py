@@ -47,7 +47,7 @@ def build(
             (fetched once by ``data_scripts/camvid.py``).
         split: "train", "val" or "test".
         root: folder of a data set on disk; streets and vehicles have none.
-        options: those of the data set, for streets and vehicles size, seed and knobs.
+        options: those of the data set, for streets and vehicles size, seed, knobs and far.
 
     Raises:
         ValueError: an unknown name or split, or a root where there is none.

@@ -11,7 +11,7 @@ for all classes of a group; the field numbers below never change, so the same st
 with the demand on or off.
 
 On a canvas that is ``spread`` times as high and wide, the same decisions put the same things
-``spread`` times as far apart: bands, houses, segments, zones, signs and the ends of a long vehicle.
+``spread`` times as far apart: bands, clouds, houses, segments, zones, signs, a vehicle's two ends.
 What a thing looks like (texture, motif, sign, nose, wheel, stroke, tree, car) keeps its pixels.
 """
 

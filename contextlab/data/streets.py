@@ -1,8 +1,9 @@
 """Streets: a generated data set in which context is required, and which says where and why.
 
-A street is 64 x 128 pixels. About 60 % of them can be read from their own texture. The others
-pose one of five *demands*: their texture is the same for every class of a group, and a *cue*
-elsewhere in the image tells the class. The demand map says which pixel poses which.
+A street is 64 x 128 pixels; ``far``, it is twice as high and wide, with the same things farther
+apart. About 60 % of the pixels can be read from their own texture. The others pose one of five
+*demands*: their texture is the same for every class of a group, and a *cue* elsewhere in the image
+tells the class. The demand map says which pixel poses which.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Streets:
 
     An image is a pure function of (seed, split, index, knobs), the same to the last bit on every
     machine. Images are drawn when they are first asked for, 64 at a time, and kept in memory
-    (41 kB each).
+    (41 kB each, 164 kB if far).
 
     Args:
         split: "train", "val" or "test".
@@ -188,7 +189,7 @@ class Streets:
         return f"Streets({self.split!r}, size={self.size}, seed={self.seed}, {knobs})"
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image float32 ``3 64 128`` in [0, 1] and labels int64 ``64 128``."""
+        """Image float32 ``3 64 128`` in [0, 1] and labels int64 ``64 128``; far: ``128 256``."""
         image, label = self._kept("image", index), self._kept("label", index)
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return pixels.float().div_(255), torch.from_numpy(label.astype(np.int64))

@@ -1,7 +1,8 @@
 """Commands for those who write lessons.
 
 sync      write the generated cells (exercises, quiz, navigation) from their source
-refresh   the same, then execute the lesson and store its outputs
+refresh   the same, then execute the lesson and store its outputs, the figures in few bytes
+shrink    make the stored figures small, and execute nothing
 check     change nothing; say which generated cells differ from their source, and with --run
           which stored outputs differ from a new execution
 """
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("sync", "refresh", "check"))
+    parser.add_argument("command", choices=("sync", "refresh", "shrink", "check"))
     parser.add_argument(
         "lessons", nargs="*", help="notebooks or patterns (default: lessons/*.ipynb)"
     )
@@ -49,11 +50,12 @@ def _one(command: str, path: Path, run: bool) -> tuple[str, bool]:
         new = _notebook.refresh(path) if run else _notebook.sync(old, path)
         places = _notebook.stale(old, new)
         return (f"cells {places} are not up to date", False) if places else ("up to date", True)
-    new = (
-        _notebook.refresh(path)
-        if command == "refresh"
-        else _notebook.sync(_notebook.read(path), path)
-    )
+    if command == "refresh":
+        new = _notebook.refresh(path)
+    elif command == "shrink":
+        new = _notebook.shrink(_notebook.read(path))
+    else:
+        new = _notebook.sync(_notebook.read(path), path)
     return ("written" if _notebook.write(new, path) else "unchanged"), True
 
 

@@ -64,7 +64,8 @@ class ASPP(nn.Module):
     Differs from the official code:
         The rates are those of stride 8, at which the other methods are compared. The default is the
         paper's form. ``kernel=3`` with 512 channels is the common port in mmsegmentation,
-        ``norm=False`` the bare projection of SFSegNets, ``dropout=0.5`` as PyTorch-Encoding has.
+        ``norm=False`` the bare projection of SFSegNets, where it has no bias and ours has one,
+        ``dropout=0.5`` as PyTorch-Encoding has.
     """
 
     def __init__(

@@ -100,7 +100,8 @@ class AsymmetricNonLocal(_Asymmetric):
         dropout: share of channels dropped at the end, in training.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w (in training, norm needs b h w > 1).
+        ``b c h w`` to ``b c h w``, any h and w (in training, norm needs b h w > 1). Fused attention
+        has no second derivatives on a CPU.
 
     Cost:
         N = h w. b N (3 c d + 2 c²) MACs for the 1x1 convolutions and 2 b N S d for the affinities:
@@ -115,7 +116,9 @@ class AsymmetricNonLocal(_Asymmetric):
 
     Differs from the official code:
         Queries and keys share φ there as well, but it is evaluated twice (c d MACs a pixel more);
-        we evaluate it once, with equal results. Its dropout is 0.05; ours is off unless asked for.
+        we evaluate it once, with equal results, but for the running statistics of its norm, which
+        move twice a step there: as with momentum 0.19 for 0.1. Its dropout is 0.05; ours is off
+        unless asked for.
     """
 
     def __init__(
@@ -192,7 +195,8 @@ class AsymmetricFusion(_Asymmetric):
     Shape:
         ``b c h w``, and the low-level map ``b e y x`` of any size, to ``b c h w``. Without a
         low-level map, x takes its place, so that the block fits a slot that has one map.
-        In training, norm needs b h w > 1, of both maps.
+        In training, norm needs b h w > 1, of both maps. Fused attention has no second derivatives
+        on a CPU.
 
     Cost:
         N = h w, M = y x. b N (2 c d + 2 c²) + 2 b M e d MACs for the 1x1 convolutions and

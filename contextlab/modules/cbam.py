@@ -53,8 +53,10 @@ class CBAM(nn.Module):
         Woo et al., ECCV 2018, equations 1 to 3; section 3 for the order channel, then pixel.
 
     Differs from the official code:
-        In nothing. The paper's equation 3 leaves out the norm that the code has, with momentum
-        0.01, and the biases of the MLP; ``norm=False`` is the form of the equation.
+        At ties alone: where several pixels (or channels) have the maximum, its gradient goes to one
+        of them, and ours in equal parts to all. The paper's equation 3 leaves out the norm that the
+        code has, with momentum 0.01, and the biases of the MLP; ``norm=False`` is the form of the
+        equation.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel: int = 7, norm: bool = True):

@@ -10,6 +10,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 
@@ -129,13 +130,16 @@ class CompactNonLocal(nn.Module):
             rearrange(t(x), "b (k c) h w -> b k (c h w)", k=self.groups)
             for t in (self.theta, self.phi, self.g)
         )
-        if self.scale:
-            g = g * g.shape[-1] ** -0.5
-        if self.kernel == "dot_product":
-            answer = einsum(phi, g, "b k z, b k z -> b k")
-            y = einsum(theta, answer, "b k z, b k -> b k z")
-        else:
-            answer = einsum(self.terms(phi), g, "b k z p, b k z -> b k p")
-            y = einsum(self.terms(theta), answer, "b k z p, b k p -> b k z")
-        y = rearrange(y, "b k (c h w) -> b (k c) h w", h=x.shape[2], w=x.shape[3])
-        return self.norm(self.out(y)) + x
+        with staying_wide(theta):
+            theta, phi, g = wide(theta), wide(phi), wide(g)
+            if self.scale:
+                g = g * g.shape[-1] ** -0.5
+            if self.kernel == "dot_product":
+                answer = einsum(phi, g, "b k z, b k z -> b k")
+                y = einsum(theta, answer, "b k z, b k -> b k z")
+            else:
+                answer = einsum(self.terms(phi), g, "b k z p, b k z -> b k p")
+                y = einsum(self.terms(theta), answer, "b k z p, b k p -> b k z")
+            y = rearrange(y, "b k (c h w) -> b (k c) h w", h=x.shape[2], w=x.shape[3])
+            y = widely(self.norm, widely(self.out, y))
+        return y.to(x.dtype) + x

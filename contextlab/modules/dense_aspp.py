@@ -40,6 +40,8 @@ class DenseASPP(nn.Module):
         growth: channels g that each layer adds; None: c / 16.
         rates: dilations d_l.
         first_norm: batch normalisation before the first layer too.
+        rectify: ρ's ReLU, in front of the first layer, is there for all: x is ReLU(x) wherever it
+            is read or concatenated.
         dropout: share of channels dropped after each layer and at the end.
 
     Shape:
@@ -61,8 +63,10 @@ class DenseASPP(nn.Module):
     Differs from the official code:
         It ends in a classifier on the concatenation of c + L g channels; we project that back
         instead, since a context module returns a map. Its widths 512 and 128 are c / 4 and c / 16
-        at 2048. ``first_norm=False`` and ``dropout=0.1`` are its own, defaults treat all layers
-        alike and leave dropout to the network.
+        at 2048. Its first layer has no norm and a ReLU that works in place, on the x that is
+        concatenated later: ``first_norm=False, rectify=True``; ``dropout=0.1`` is its own too, and
+        a momentum of 3e-4 in the norms for 0.1 here. Defaults treat all layers alike and leave
+        dropout to the network.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class DenseASPP(nn.Module):
         growth: int | None = None,
         rates: tuple[int, ...] = (3, 6, 12, 18, 24),
         first_norm: bool = True,
+        rectify: bool = False,
         dropout: float = 0.0,
     ):
         super().__init__()
@@ -88,7 +93,7 @@ class DenseASPP(nn.Module):
             check_splits(channels=channels, reduction=16)
             growth = channels // 16
         check_positive(width=width, growth=growth)
-        self.channels = channels
+        self.channels, self.rectify = channels, rectify
         self.layers = nn.ModuleList()
         read = channels
         for rate in rates:
@@ -107,7 +112,7 @@ class DenseASPP(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e h w"]:
         check_map(self, x, self.channels)
-        y = x
+        y = torch.relu(x) if self.rectify else x
         for layer in self.layers:
             y = torch.cat([layer(y), y], 1)  # the newest first
         return self.project(self.dropout(y))

@@ -10,6 +10,7 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from ._layers import conv_norm_relu
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_query, check_splits
 from .graph_conv import LearnedGraphConv
@@ -28,7 +29,8 @@ def flat(y: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d n"]:
     A product hands a transposed one back, and from that batch norm on a CPU makes wrong gradients
     if it is of one image (torch 2.15).
     """
-    return y.flatten().unflatten(0, (y.shape[0], y.shape[1], -1))
+    b, d, h, w = y.shape
+    return y.flatten().unflatten(0, (b, d, h * w))  # not -1, which an empty batch leaves open
 
 
 def strided_projection(channels: int, cell: int) -> nn.Sequential:
@@ -152,11 +154,14 @@ class CoordinateGraph(nn.Module):
         """ξ(M_S), for every cell."""
         delta, psi, nu = (flat(f(v)) for f in (self.delta, self.psi, self.nu))
         root = psi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # n, half from each side
-        t = einsum(psi / root, nu / root, "b k j, b e j -> b k e")
-        if self.affine == "softmax":
-            t = torch.softmax(t, -1)
-        m = einsum(delta, t, "b k i, b k e -> b e i")
-        return self.xi(self.weight(rearrange(m, "b e (y x) -> b e y x", y=v.shape[2])))
+        with staying_wide(delta):
+            delta, psi, nu = wide(delta), wide(psi), wide(nu)
+            t = einsum(psi / root, nu / root, "b k j, b e j -> b k e")
+            if self.affine == "softmax":
+                t = torch.softmax(t, -1)
+            m = einsum(delta, t, "b k i, b k e -> b e i")
+            m = widely(self.weight, rearrange(m, "b e (y x) -> b e y x", y=v.shape[2]))
+            return widely(self.xi, m).to(v.dtype)
 
     def upsample(self, cells: Float[Tensor, "b c y x"], h: int, w: int) -> Tensor:
         """Cells to the pixels of a map ``h w``."""
@@ -305,9 +310,12 @@ class FeatureGraph(nn.Module):
         """X̃_F, what the paper adds to the map."""
         phi, theta = (flat(f(x)) for f in (self.nodes, self.theta))
         root = phi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # N, half from each side
-        v = einsum(phi / root, theta / root, "b n i, b d i -> b n d")
-        y = einsum(self.talk(v), phi, "b n d, b n i -> b d i")
-        return self.out(rearrange(y, "b d (h w) -> b d h w", h=x.shape[2]))
+        with staying_wide(phi):
+            phi, theta = wide(phi), wide(theta)
+            v = einsum(phi / root, theta / root, "b n i, b d i -> b n d")
+            y = einsum(widely(self.talk, v), phi, "b n d, b n i -> b d i")
+            y = rearrange(y, "b d (h w) -> b d h w", h=x.shape[2])
+            return widely(self.out, y).to(x.dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = x + self.branch(x)

@@ -72,9 +72,12 @@ class EMAttention(nn.Module):
 
     Differs from the official code:
         There the steps run without gradient, which is ``gradient="none"``; we follow the
-        equations, which every layer can learn from. A widespread port returns the new bases and
-        never averages them, so that they stay random; ours are averaged. Another port adds
-        ``renormalise=True``.
+        equations, which every layer can learn from. It divides a basis by 1e-6 + its length, where
+        ours is of unit length; the momentum of its norm is 3e-4 for 0.1 here; convolutions start
+        normal with variance 2 / (k² outputs), ours as torch's do. A widespread port returns the new
+        bases and never averages them, so that they stay random; ours are averaged. The port in
+        mmsegmentation brings the mean over the batch to unit length before it is averaged in,
+        ``renormalise`` the average itself.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class EMAttention(nn.Module):
         with without_autocast(x):
             known = exact(features if self.gradient == "full" else features.detach())
             z, mu = self.iterate(known)
-            if self.training:
+            if self.training and len(x):  # an empty batch has no mean
                 self.average(mu.detach())
             y = einsum(mu, z, "b c k, b n k -> b c n")
         y = rearrange(torch.relu(y), "b c (h w) -> b c h w", h=x.shape[2]).to(features.dtype)

@@ -8,7 +8,7 @@ import torch
 from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
 
-from ._precision import exact, without_autocast
+from ._precision import exact, exactly, without_autocast
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive
 
@@ -100,19 +100,21 @@ class Encoding(nn.Module):
         self.presence = None if classes is None else nn.Linear(channels, classes)
 
     def residuals(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k c"]:
-        """E_k = Σ_i e_ik f_i - (Σ_i e_ik) d_k: the residuals, codeword by codeword."""
+        """E_k = Σ_i e_ik f_i - (Σ_i e_ik) d_k: the residuals, codeword by codeword, in float32."""
         f = self.features(x)
         with without_autocast(x):
             nodes = rearrange(exact(f), "b c h w -> b c (h w)")
             d = self.codewords.to(nodes.dtype)
             e = assignment(nodes, d, self.smoothing.to(nodes.dtype))
             mass = reduce(e, "b n k -> b k 1", "sum")
-            residuals = einsum(e, nodes, "b n k, b c n -> b k c") - mass * d
-        return residuals.to(f.dtype)
+            return einsum(e, nodes, "b n k, b c n -> b k c") - mass * d
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
         """E, the encoding of the whole image in one vector."""
-        return reduce(torch.relu(self.norm(self.residuals(x))), "b k c -> b c", self.aggregate)
+        residuals = self.residuals(x)
+        with without_autocast(x):
+            normed = exactly(self.norm, residuals)
+        return reduce(torch.relu(normed), "b k c -> b c", self.aggregate)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], presence: bool = False
@@ -121,6 +123,9 @@ class Encoding(nn.Module):
         if presence and self.presence is None:
             raise ValueError("expected Encoding(..., classes=...) for presence logits, got None")
         encoding = self.encode(x)
-        gamma = rearrange(torch.sigmoid(self.gate(encoding)), "b c -> b c 1 1")
+        with without_autocast(x):
+            gamma = torch.sigmoid(exactly(self.gate, encoding)).to(x.dtype)
+            told = exactly(self.presence, encoding).to(x.dtype) if presence else None
+        gamma = rearrange(gamma, "b c -> b c 1 1")
         y = torch.relu(x + gamma * x) if self.residual else gamma * x
-        return (y, self.presence(encoding)) if presence else y
+        return (y, told) if presence else y

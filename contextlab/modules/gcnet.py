@@ -5,7 +5,7 @@ ICCV Workshops 2019, https://arxiv.org/abs/1904.11492
 """
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from torch import Tensor, nn
 
 from ._registry import register
@@ -74,13 +74,13 @@ class GlobalContext(nn.Module):
 
     def attention(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
         """α: how much each pixel counts; sums to 1 over the map."""
-        h = x.shape[2]
-        alpha = torch.softmax(rearrange(self.mask(x), "b 1 h w -> b (h w)"), 1)
-        return rearrange(alpha, "b (h w) -> b h w", h=h)
+        return torch.softmax(self.mask(x).flatten(1), 1).view(len(x), *x.shape[2:])
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        s = einsum(self.attention(x), x, "b h w, b c h w -> b c")
-        e = self.expand(torch.relu(self.norm(self.squash(s))))
+        # The map comes first, as it lies in memory: as second factor its gradient would come back
+        # transposed, and adding that to the gradient of y takes longer than all the rest.
+        s = x.flatten(2) @ self.attention(x).flatten(1).unsqueeze(2)
+        e = self.expand(torch.relu(self.norm(self.squash(s.squeeze(2)))))
         e = rearrange(e, "b c -> b c 1 1")
         return x + e if self.fuse == "add" else x * torch.sigmoid(e)

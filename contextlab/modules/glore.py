@@ -7,6 +7,7 @@ https://arxiv.org/abs/1811.12814
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 from .graph_conv import LearnedGraphConv
@@ -59,7 +60,7 @@ class GloRe(nn.Module):
         Its graph convolution is ReLU(V + A V + a) W (variant="glore"); equation 3 and we have
         (I - A) V W. Paper and code sum over the pixels (pool="sum"). Our mean is the same in
         training, since the norm takes out any factor, and keeps the norm's statistics right on
-        maps of another size and the sums inside float16.
+        maps of another size.
     """
 
     def __init__(
@@ -91,6 +92,10 @@ class GloRe(nn.Module):
         check_map(self, x, self.channels)
         phi, theta = (rearrange(f(x), "b d h w -> b d (h w)") for f in (self.phi, self.theta))
         root = phi.shape[2] ** 0.5 if self.pool == "mean" else 1.0  # N, half from each side
-        v = einsum(theta / root, phi / root, "b n i, b d i -> b n d")
-        y = einsum(self.talk(v), theta, "b n d, b n i -> b d i")
-        return x + self.norm(self.out(rearrange(y, "b d (h w) -> b d h w", h=x.shape[2])))
+        with staying_wide(phi):
+            phi, theta = wide(phi), wide(theta)
+            v = einsum(theta / root, phi / root, "b n i, b d i -> b n d")
+            y = einsum(widely(self.talk, v), theta, "b n d, b n i -> b d i")
+            y = rearrange(y, "b d (h w) -> b d h w", h=x.shape[2])
+            y = widely(self.norm, widely(self.out, y))
+        return x + y.to(x.dtype)

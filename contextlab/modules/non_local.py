@@ -94,7 +94,8 @@ class NonLocal(nn.Module):
         zero_init: start as the identity: the norm's weight, or without norm W_z, is zero.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w (in training, norm needs b h w > 1).
+        ``b c h w`` to ``b c h w``, any h and w (in training, norm needs b h w > 1). Fused attention
+        (the two Gaussians) has no second derivatives on a CPU.
 
     Cost:
         N = h w. 4 b N c d MACs for θ, φ, g, W_z, and for the affinities, where all pixels answer,

@@ -10,6 +10,7 @@ import torch
 from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
 
+from ._precision import staying_wide, wide, widely
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 
@@ -73,8 +74,11 @@ class _Concatenate(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b k"]) -> Tensor:
-        y = self.pixel(x) + rearrange(self.image(g), "b c -> b c 1 1")
-        return torch.relu(self.norm(y))
+        y = self.pixel(x)
+        dtype = y.dtype
+        with staying_wide(y):
+            y = wide(y) + rearrange(widely(self.image, g), "b c -> b c 1 1")
+            return torch.relu(widely(self.norm, y)).to(dtype)
 
 
 @register(
@@ -185,7 +189,8 @@ class GlobalHadamard(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        return self.fuse(x, hadamard_pool(self.b(x), self.c(x), pool=self.pool))
+        g = hadamard_pool(wide(self.b(x)), wide(self.c(x)), pool=self.pool)
+        return self.fuse(x, g)
 
 
 @register(
@@ -244,5 +249,7 @@ class GlobalBilinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        g = bilinear_pool(self.b(x), self.c(x), pool=self.pool)
+        b, c = self.b(x), self.c(x)
+        with staying_wide(b):
+            g = bilinear_pool(wide(b), wide(c), pool=self.pool)
         return self.fuse(x, rearrange(g, "b p q -> b (p q)"))

@@ -59,8 +59,9 @@ class PyramidPooling(nn.Module):
         Zhao et al., CVPR 2017, section 3.2 and figure 3 (512 channels out of 2048).
 
     Differs from the official code:
-        The default is the form of PyTorch-Encoding and mmsegmentation. The ports of CCNet and GALD
-        have ``stage_relu=False, align_corners=True``, SFSegNets ``kernel=1`` besides. A
+        The default is the form of PyTorch-Encoding and mmsegmentation. The port of GALD has
+        ``stage_relu=False, align_corners=True``, SFSegNets ``kernel=1`` besides. CCNet's ends each
+        stage in a norm that is activated, by a leaky ReLU of slope 0.01, and aligns the corners. A
         ``dropout`` of 0.1 follows in all of them; here it is left to the network.
     """
 

@@ -41,7 +41,8 @@ class TokenAttention(nn.Module):
         residual: add x; False is the bare mixer.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w (in training b h w > 1).
+        ``b c h w`` to ``b c h w``, any h and w (in training b h w > 1). Fused attention has no
+        second derivatives on a CPU.
 
     Cost:
         N = h w, d = c / reduction, e = expansion d. b N c (2 d + 2 e) + b N² (d + e) MACs (the

@@ -1,6 +1,6 @@
 """Squeeze Reasoning: one vector is cut into nodes, which reason about the channels' gates.
 
-Li, Li, You, Zhang, Zhao, Yang, Tong, Lin: Towards Efficient Scene Understanding via Squeeze
+Li, Li, You, Zhang, Cheng, Yang, Tong, Lin: Towards Efficient Scene Understanding via Squeeze
 Reasoning, TIP 2021, https://arxiv.org/abs/2011.03308
 """
 
@@ -8,6 +8,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ._precision import exactly, staying_wide, wide, widely, without_autocast
 from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_splits
 from .graph_conv import EQUATIONS, LearnedGraphConv
@@ -84,7 +85,7 @@ class SqueezeReasoning(nn.Module):
         torch.Size([2, 64, 9, 7])
 
     Source:
-        Li et al., TIP 2021, equations 2 to 6 and table III (squeeze and reason).
+        Li et al., TIP 2021, equations 3 to 7 and table III (squeeze and reason).
 
     Differs from the official code:
         It has variant="srnet", nodes=32, grouping="official", pool="sum" and norm=True; the paper
@@ -154,16 +155,21 @@ class SqueezeReasoning(nn.Module):
         """The pooled vector g."""
         if self.gamma is None:
             return average_pool(self.phi(x))
-        return hadamard_pool(self.phi(x), self.gamma(x), pool=self.pool)
+        return hadamard_pool(wide(self.phi(x)), wide(self.gamma(x)), pool=self.pool)
 
     def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
-        """The vector g' with which the channels of θ(x) are multiplied."""
+        """The vector g' with which the channels of θ(x) are multiplied, in full precision."""
         g = self.squeeze(x)
-        if self.reason == "connected":
-            return self.talk(g)
-        return rearrange(self.talk(rearrange(g, self.split, k=self.nodes)), self.join)
+        with without_autocast(x):
+            if self.reason == "connected":
+                return exactly(self.talk, g)
+            nodes = exactly(self.talk, rearrange(g, self.split, k=self.nodes))
+        return rearrange(nodes, self.join)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        gated = self.theta(x) * rearrange(self.gate(x), "b p -> b p 1 1")
-        return x + self.norm(self.out(gated))
+        theta, gate = self.theta(x), rearrange(self.gate(x), "b p -> b p 1 1")
+        with staying_wide(theta):
+            theta = wide(theta)
+            y = widely(self.norm, widely(self.out, theta * gate.to(theta.dtype)))
+        return x + y.to(x.dtype)

@@ -18,9 +18,10 @@ class Network(nn.Module):
         backbone: any module with ``channels``, ``strides``, ``mean``, ``std`` that maps an image to
             a list of maps, finest first; see :mod:`contextlab.backbones`.
         classes: number of classes.
+        align_corners: resize with the centres of the outer pixels on each other.
     """
 
-    def __init__(self, backbone: nn.Module, classes: int) -> None:
+    def __init__(self, backbone: nn.Module, classes: int, *, align_corners: bool = False) -> None:
         super().__init__()
         missing = [name for name in NEEDED if not hasattr(backbone, name)]
         if missing:
@@ -30,7 +31,7 @@ class Network(nn.Module):
             )
         if classes < 1:
             raise ValueError(f"expected classes >= 1, got {classes}")
-        self.classes = classes
+        self.classes, self.align_corners = classes, align_corners
         # Not persistent: they belong to the backbone, not to the weights of this network.
         for name in ("mean", "std"):
             value = torch.tensor(getattr(backbone, name), dtype=torch.float32)
@@ -49,10 +50,15 @@ class Network(nn.Module):
         self, image: Tensor, logits: Tensor, auxiliary: Tensor | None = None, *more: Tensor
     ) -> Tensor | tuple[Tensor | None, ...]:
         """The logits at the image's size; in training with the auxiliary ones and all the rest."""
-        logits = resize(logits, image)
+        logits = self.resize(logits, image)
         if not self.training or (auxiliary is None and not more):
             return logits
-        return logits, None if auxiliary is None else resize(auxiliary, image), *more
+        return logits, None if auxiliary is None else self.resize(auxiliary, image), *more
+
+    def resize(self, x: Tensor, like: Tensor) -> Tensor:
+        """Bilinear to the height and width of ``like``."""
+        size = like.shape[-2:]
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
 
 
 class HeadNetwork(Network):
@@ -63,6 +69,7 @@ class HeadNetwork(Network):
         classes: number of classes.
         head: maps the last map to logits ``b classes h w`` of its size.
         auxiliary: the same for the last but one, or None; see :func:`auxiliary_head`.
+        align_corners: of :class:`Network`.
 
     Shape:
         image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``; in training with an auxiliary head
@@ -79,9 +86,15 @@ class HeadNetwork(Network):
     """
 
     def __init__(
-        self, backbone: nn.Module, classes: int, head: nn.Module, auxiliary: nn.Module | None = None
+        self,
+        backbone: nn.Module,
+        classes: int,
+        head: nn.Module,
+        auxiliary: nn.Module | None = None,
+        *,
+        align_corners: bool = False,
     ) -> None:
-        super().__init__(backbone, classes)
+        super().__init__(backbone, classes, align_corners=align_corners)
         self.head, self.auxiliary = head, auxiliary
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -138,8 +151,3 @@ def auxiliary_head(
         )
     block = conv_bn_relu(backbone.channels[-2], width, 3, bias=bias)
     return nn.Sequential(block if relu else block[:2], *classifier(width, classes, dropout))
-
-
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear to the height and width of ``like``; the corners are not aligned."""
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,6 +1,6 @@
 """DGCNet: a dilated ResNet with multi-grid under a head in whose middle two graphs stand.
 
-    x -> CBR 3x3 -> dual graph -> CBR 3x3 -+-> CBR 3x3 -> dropout -> 1x1
+    x -> CBR 3x3 -> dual graph -> CBR 3x3 -+-> CBR 3x3 -> 1x1
     |                                      |
     +------------------------------------> concatenate
 
@@ -35,7 +35,7 @@ class DGCNetHead(nn.Module):
         classes: number of classes.
         form: of the dual graph: "paper", or "code" as in the official code.
         width: channels of the module; a quarter of ``channels`` unless given (512 of 2048).
-        dropout: share of channels dropped before the classifier.
+        dropout: share of channels dropped before the classifier; the official code drops none.
         options: of :class:`contextlab.modules.DualGraph`, in place of the form's own.
 
     Shape:
@@ -61,7 +61,7 @@ class DGCNetHead(nn.Module):
         *,
         form: str = "paper",
         width: int | None = None,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         **options,
     ) -> None:
         super().__init__()
@@ -87,7 +87,9 @@ def dgcnet(
     stem: str = "deep",
     multi_grid: Sequence[int] | None = (1, 2, 4),
     auxiliary: bool = True,
-    dropout: float = 0.1,
+    dropout: float = 0.0,
+    auxiliary_dropout: float = 0.1,
+    align_corners: bool = False,
     **options,
 ) -> HeadNetwork:
     """DGCNet: ResNet at output stride 8 with dilations 4, 8, 16 at its end, and `DGCNetHead`.
@@ -105,7 +107,9 @@ def dgcnet(
         stem: see :class:`contextlab.backbones.DilatedResNet`.
         multi_grid: factors of the last stage's dilation, or None; it is one of the paper's tricks.
         auxiliary: attach the auxiliary head.
-        dropout: share of channels dropped before each classifier.
+        dropout: share of channels dropped before the classifier.
+        auxiliary_dropout: the same before the auxiliary one.
+        align_corners: of the resized logits; the official code has it.
         options: of :class:`contextlab.modules.DualGraph`.
 
     Returns:
@@ -123,8 +127,8 @@ def dgcnet(
         torch.Size([1, 19, 769, 769])
 
     Differs from the official code:
-        Its max-pool rounds up and its resizing aligns the corners; ours do not. The maps of images
-        with sides of 8 k + 1 pixels have the same sizes in both.
+        Its max-pool rounds up; ours does not. The maps of images with sides of 8 k + 1 pixels have
+        the same sizes in both. ``form="code", align_corners=True`` is the rest of it.
     """
     classes = number(classes)
     net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem, multi_grid=multi_grid)
@@ -132,12 +136,16 @@ def dgcnet(
     extra = None
     if auxiliary:
         width = net.channels[-2] // 2
-        extra = auxiliary_head(net, classes, width, dropout=dropout, bias=True, relu=False)
-    return HeadNetwork(net, classes, head, extra)
+        options = {"dropout": auxiliary_dropout, "bias": True, "relu": False}
+        extra = auxiliary_head(net, classes, width, **options)
+    return HeadNetwork(net, classes, head, extra, align_corners=align_corners)
 
 
 def dgcnet_report(
-    classes: int | Sequence[str] = 20, *, weights: str | Path = "imagenet"
+    classes: int | Sequence[str] = 20,
+    *,
+    weights: str | Path = "imagenet",
+    dropout: float = 0.0,
 ) -> HeadNetwork:
     """A reproduction of DGCNet, built as its report says; the report's figures are in `costs`.
 
@@ -149,6 +157,8 @@ def dgcnet_report(
         classes: number of classes, or their names; the report has 19 and "others".
         weights: of the backbone: "imagenet", "random", or the path of a .safetensors file. The
             report began with torchvision's, trained on COCO.
+        dropout: share of the numbers dropped before the classifier; the report's code drops none,
+            where torchvision's FCN has 0.1.
 
     Returns:
         The network, with no auxiliary head.
@@ -164,5 +174,5 @@ def dgcnet_report(
     channels = net.channels[-1]
     net.layer4.insert(2, context("dual_graph", channels, **REPRODUCTION))
     width = channels // 4
-    head = [conv_bn_relu(channels, width, 3), nn.Dropout(0.1), nn.Conv2d(width, classes, 1)]
+    head = [conv_bn_relu(channels, width, 3), nn.Dropout(dropout), nn.Conv2d(width, classes, 1)]
     return HeadNetwork(net, classes, nn.Sequential(*head))

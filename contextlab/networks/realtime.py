@@ -29,7 +29,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, classifier, number, resize
+from ._shared import Network, classifier, number
 
 __all__ = ["DFSeg", "realtime"]
 
@@ -47,6 +47,7 @@ class DFSeg(Network):
         width: channels of the maps that are fused; a quarter of the coarsest map's unless given,
             which is 128 for DF1 and DF2.
         dropout: share of channels dropped before the classifier.
+        align_corners: of all resizing: the fusions, the logits and the pyramid.
 
     Shape:
         image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``. With pyramid pooling, whose one
@@ -69,7 +70,10 @@ class DFSeg(Network):
     Differs from the official code:
         Outside training that code halves the image inside ``forward`` and resizes the logits back,
         so that its frames per second for 1024 x 2048 may be those of 512 x 1024. This network
-        computes on the image that it gets.
+        computes on the image that it gets. All its resizing aligns the corners, and its pyramid has
+        no ReLU behind the bins: ``align_corners=True, context_options={"stage_relu": False}``, and
+        0.1 for the pyramid's ``dropout``. One edition pads the pyramid's 1x1 by a pixel, so that
+        this map alone is two pixels larger. It concatenates in the opposite order, coarse and fine.
     """
 
     def __init__(
@@ -81,8 +85,9 @@ class DFSeg(Network):
         context_options: Mapping | None = None,
         width: int | None = None,
         dropout: float = 0.1,
+        align_corners: bool = False,
     ) -> None:
-        super().__init__(backbone, classes)
+        super().__init__(backbone, classes, align_corners=align_corners)
         *finer, coarsest = backbone.channels
         width = coarsest // 4 if width is None else width
         if not finer or width < 1:
@@ -94,7 +99,8 @@ class DFSeg(Network):
         if options and context is None:
             raise ValueError(f"expected a context for context_options, got None and {options}")
         if context == "pyramid_pooling":
-            options = {"out_channels": width, "kernel": 1} | options
+            usual = {"out_channels": width, "kernel": 1, "align_corners": align_corners}
+            options = usual | options
         self.context = build_context(context, coarsest, **options) if context else nn.Identity()
         pooled = options.get("out_channels", coarsest)
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in (*finer, pooled))
@@ -110,7 +116,7 @@ class DFSeg(Network):
         *laterals, last = self.laterals
         up = last(self.context(coarsest))
         for map, lateral, fusion in reversed(list(zip(finer, laterals, self.fusions, strict=True))):
-            up = fusion(torch.cat([lateral(map), resize(up, map)], dim=1))
+            up = fusion(torch.cat([lateral(map), self.resize(up, map)], dim=1))
         return self.answer(x, self.classifier(self.head(up)))
 
 
@@ -132,7 +138,7 @@ def realtime(
         context: "pyramid_pooling" for DFSeg, "squeeze_reasoning" for SRNet's real-time network,
             another module's name, or None.
         context_options: its options.
-        options: ``width`` and ``dropout`` of :class:`DFSeg`.
+        options: ``width``, ``dropout`` and ``align_corners`` of :class:`DFSeg`.
 
     Example:
         >>> model = realtime(13, backbone_options={"width": 0.25}, context="squeeze_reasoning")

@@ -24,7 +24,7 @@ from contextlab.backbones import backbone as build_backbone
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context as build_context
 
-from ._shared import Network, auxiliary_head, classifier, number, resize
+from ._shared import Network, auxiliary_head, classifier, number
 
 __all__ = ["ContextFCN", "network"]
 
@@ -44,7 +44,8 @@ class ContextFCN(Network):
         width: channels of the map that enters the slot, and of the one that leaves it.
         kernel: side of the convolutions before and after the slot; odd. The sources use 3.
         auxiliary: attach a second classifier to the last but one map of the backbone.
-        dropout: share of channels dropped before each classifier.
+        dropout: share of channels dropped before the classifier.
+        auxiliary_dropout: the same before the auxiliary one; as many unless given.
 
     Shape:
         image ``b 3 h w`` in [0, 1] -> logits ``b classes h w``; in training with ``auxiliary``
@@ -75,6 +76,7 @@ class ContextFCN(Network):
         kernel: int = 3,
         auxiliary: bool = True,
         dropout: float = 0.1,
+        auxiliary_dropout: float | None = None,
     ) -> None:
         super().__init__(backbone, classes)
         if width < 1:
@@ -99,7 +101,8 @@ class ContextFCN(Network):
         self.auxiliary = None
         if auxiliary:
             middle = max(1, width // 2)
-            self.auxiliary = auxiliary_head(backbone, classes, middle, dropout=dropout)
+            share = dropout if auxiliary_dropout is None else auxiliary_dropout
+            self.auxiliary = auxiliary_head(backbone, classes, middle, dropout=share)
 
     @property
     def one_map(self) -> bool:
@@ -118,7 +121,7 @@ class ContextFCN(Network):
         auxiliary = self.auxiliary(finer) if asked and self.auxiliary is not None else None
         more = {}
         if self._regions:
-            more["logits"] = resize(auxiliary, before)
+            more["logits"] = self.resize(auxiliary, before)
         if self._low:
             more["low"] = finer
         if self._presence and self.training:
@@ -153,7 +156,8 @@ def network(
         backbone_options: its options (``output_stride``, ``weights``, ...).
         context: name of a context module, or None for the FCN.
         context_options: its options.
-        options: ``width``, ``kernel``, ``auxiliary``, ``dropout`` of :class:`ContextFCN`.
+        options: ``width``, ``kernel``, ``auxiliary``, ``dropout`` and ``auxiliary_dropout`` of
+            :class:`ContextFCN`.
 
     Example:
         >>> model = network(13, context="squeeze_excite", width=64, kernel=1, auxiliary=False)

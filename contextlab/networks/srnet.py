@@ -91,11 +91,14 @@ def srnet(
     form: str = "paper",
     weights: str | Path = "imagenet",
     stem: str = "deep",
+    multi_grid: Sequence[int] | str | None = "form",
     auxiliary: bool = True,
     dropout: float = 0.1,
+    auxiliary_dropout: float | None = None,
+    align_corners: bool = False,
     **options,
 ) -> HeadNetwork:
-    """SRNet: ResNet at output stride 8 without multi-grid, and :class:`SRNetHead`.
+    """SRNet: ResNet at output stride 8, and :class:`SRNetHead`.
 
     The auxiliary head is the official code's: on the last but one map a 3x3 with a bias to a
     quarter of its channels, batch norm, ReLU, dropout, 1x1. Its loss has the weight 0.4, and mining
@@ -108,8 +111,12 @@ def srnet(
         weights: of the backbone: the path of a .safetensors file, "random" or "imagenet". For the
             sources' stem timm has none; it has some for ``stem="plain"`` and ``"deep32"``.
         stem: see :class:`contextlab.backbones.DilatedResNet`.
+        multi_grid: factors of the last stage's dilation, None for ones, or "form": (1, 2, 4) in the
+            paper's, whose section III-D adopts multi-grid without its factors, none in the code's.
         auxiliary: attach the auxiliary head.
-        dropout: share of channels dropped before each classifier.
+        dropout: share of channels dropped before the classifier.
+        auxiliary_dropout: the same before the auxiliary one; as many unless given.
+        align_corners: of the resized logits; the official code has it.
         options: of :class:`contextlab.modules.SqueezeReasoning`.
 
     Returns:
@@ -124,12 +131,18 @@ def srnet(
         ...     model = srnet(19, weights="random", form="code").eval()
         >>> model(torch.empty(1, 3, 769, 769, device="meta")).shape
         torch.Size([1, 19, 769, 769])
+
+    Differs from the official code:
+        ``form="code", align_corners=True`` in nothing.
     """
     classes = number(classes)
-    net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem)
+    if multi_grid == "form":
+        multi_grid = None if form == "code" else (1, 2, 4)
+    net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem, multi_grid=multi_grid)
     head = SRNetHead(net.channels[-1], classes, form=form, dropout=dropout, **options)
     extra = None
     if auxiliary:
         width = net.channels[-2] // 4
-        extra = auxiliary_head(net, classes, width, dropout=dropout, bias=True)
-    return HeadNetwork(net, classes, head, extra)
+        share = dropout if auxiliary_dropout is None else auxiliary_dropout
+        extra = auxiliary_head(net, classes, width, dropout=share, bias=True)
+    return HeadNetwork(net, classes, head, extra, align_corners=align_corners)

@@ -11,7 +11,8 @@ from copy import copy
 
 import numpy as np
 import torch
-from einops import einsum, rearrange, reduce
+import torch.nn.functional as F
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from contextlab.modules import AsymmetricNonLocal, CrissCross, EMAttention, ObjectContextual
@@ -86,17 +87,28 @@ def asked(weights: Tensor | np.ndarray, cue: np.ndarray | Tensor | None = None) 
         "pixels": round(float(np.exp(entropy)), 6),
     }
     if cue is not None:
-        small = _shrink(torch.as_tensor(cue).double().cpu().numpy(), w.shape)
+        small = shrink(torch.as_tensor(cue).cpu(), w.shape).numpy()
         numbers |= {"on_cue": float((w * small).sum()), "cue_area": float(small.mean())}
     return numbers
 
 
-def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Area average of a mask on a coarser map."""
-    rows, columns = shape
-    if mask.shape[0] % rows or mask.shape[1] % columns:
-        raise ValueError(f"expected a cue whose size is a multiple of {shape}, got {mask.shape}")
-    return reduce(mask, "(h y) (w x) -> h w", "mean", h=rows, w=columns)
+def shrink(mask: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Share of every cell of a coarser map that a mask covers.
+
+    Args:
+        mask: bool, ``H W``, a multiple of the map's size.
+        shape: of the map.
+
+    Returns:
+        float64, of that shape.
+
+    Raises:
+        ValueError: another size.
+    """
+    if any(side % cells for side, cells in zip(mask.shape, shape)):
+        found = f"got {tuple(mask.shape)}"
+        raise ValueError(f"expected a cue whose size is a multiple of {tuple(shape)}, {found}")
+    return F.adaptive_avg_pool2d(mask[None, None].double(), shape)[0, 0]
 
 
 @torch.no_grad()

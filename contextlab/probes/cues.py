@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contextlab.data.streets import DEMAND_WORDS, Streets
 
-from .affinity import Asker
+from .affinity import Asker, shrink
 
 
 def two_cues(
@@ -151,9 +150,9 @@ def cue_shares(
                 raise ValueError(f"expected demands whose cues carry their labels, got {letter!r}")
             shown = [n for n in numbers if (cue[d] & (labels == n)).any()]
             for n in shown if len(shown) > 1 else []:
-                own = _shrink(cue[d] & (labels == n), ask.shape)
-                other = _shrink(cue[d] & (labels != n), ask.shape)
-                inside = _shrink((posed == d) & (labels == n), ask.shape) > 0.99
+                own = shrink(cue[d] & (labels == n), ask.shape)
+                other = shrink(cue[d] & (labels != n), ask.shape)
+                inside = shrink((posed == d) & (labels == n), ask.shape) > 0.99
                 spots = inside.nonzero()
                 chosen = spots[torch.linspace(0, len(spots) - 1, asks + 2).long()[1:-1]]
                 for row, column in chosen.tolist() if len(spots) else []:
@@ -170,8 +169,3 @@ def cue_shares(
 
 def _order(demands: Sequence[str]):
     return lambda item: (list(demands).index(item[0][0]), item[0][1])
-
-
-def _shrink(mask: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Share of every cell of a coarser map that the mask covers."""
-    return F.adaptive_avg_pool2d(mask[None, None].double(), shape)[0, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -43,17 +44,11 @@ def coverage(rates: Sequence[int], *, stacked: bool) -> Tensor:
         >>> coverage([1, 3], stacked=True).tolist() == torch.ones(9, 9).tolist()
         True
     """
-    paths = {(0, 0): 1} if stacked else {}
+    reach = sum(rates) if stacked else max(rates)
+    one = torch.zeros(1, 1, 2 * reach + 1, 2 * reach + 1, dtype=torch.float64)  # whole to 2**53
+    one[..., reach, reach] = 1
+    taps, paths = one.new_ones(1, 1, 3, 3), one if stacked else torch.zeros_like(one)
     for rate in rates:
-        before = paths if stacked else {(0, 0): 1}
-        after = {} if stacked else dict(paths)
-        for (y, x), count in before.items():
-            for dy, dx in taps_of(rate):
-                spot = (y + dy, x + dx)
-                after[spot] = after.get(spot, 0) + count
-        paths = after
-    reach = max(max(map(abs, spot)) for spot in paths)
-    grid = torch.zeros(2 * reach + 1, 2 * reach + 1, dtype=torch.long)
-    for (y, x), count in paths.items():
-        grid[y + reach, x + reach] = count
-    return grid
+        read = F.conv2d(paths if stacked else one, taps, padding=rate, dilation=rate)
+        paths = read if stacked else paths + read
+    return paths[0, 0].long()

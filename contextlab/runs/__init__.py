@@ -11,6 +11,7 @@ from contextlab.extras import need
 
 need(__name__, "numpy")
 
+import math
 import platform
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,9 +22,21 @@ from pathlib import Path
 import torch
 
 from contextlab import training
-from contextlab.home import home
+from contextlab.costs import Table
+from contextlab.home import home, usable
 from contextlab.runs.build import build_data, build_network
-from contextlab.runs.config import COURSE_OPTIONS, KNOBS, Config, camvid, fair, far, streets
+from contextlab.runs.config import (
+    COURSE_OPTIONS,
+    FAIR,
+    FAIR_NAME,
+    KNOBS,
+    Config,
+    at_budget,
+    camvid,
+    fair,
+    far,
+    streets,
+)
 from contextlab.runs.frozen import FrozenHead, StoredMaps
 from contextlab.runs.store import (
     MANY,
@@ -42,12 +55,15 @@ from contextlab.training import checkpoints
 
 __all__ = [
     "COURSE_OPTIONS",
+    "FAIR",
+    "FAIR_NAME",
     "KNOBS",
     "SHIPPED",
     "Config",
     "FrozenHead",
     "Run",
     "StoredMaps",
+    "at_budget",
     "build_data",
     "build_network",
     "camvid",
@@ -64,6 +80,7 @@ __all__ = [
     "shipped_folder",
     "streets",
     "train",
+    "train_and_compare",
     "write",
 ]
 
@@ -89,6 +106,75 @@ def load_or_train(config: Config, *, retrain: bool = False, progress: bool | Non
     if not retrain and (run := find(config)) is not None:
         return run
     return train(config, home() / "runs" / f"{config.name}.json", progress=progress)
+
+
+def train_and_compare(
+    config: Config, *, retrain: bool = False, progress: bool | None = None
+) -> Table:
+    """A run beside the one that is shipped for the same question: the training cell of a lesson.
+
+    Before a training it says what is trained and for about how long: the shipped run's time, by
+    the ratio of steps, images a step and pixels. At the budget "quick" the shipped run itself is
+    the answer to most questions, so that nothing is trained unless asked for.
+
+    Args:
+        config: what to train; ``runs.streets("ocr")`` is at the budget in force.
+        retrain: train even if the run is there.
+        progress: draw a bar; ``None`` draws one where a person is watching.
+
+    Returns:
+        Two rows, this run and the shipped one at "quick" of the same data, module, options and
+        seed: budget, steps, mIoU and accuracy by demand in per cent, machine, date. One row where
+        no such run is shipped.
+
+    Raises:
+        ValueError: a stored run is damaged.
+    """
+    folder, quick = shipped_folder(), at_budget(config, "quick")
+    shipped = None if folder is None else find_in(folder, quick, source="shipped")
+    run = None if retrain else find(config)
+    if run is None:
+        print(_announcement(config, shipped))
+        run = train(config, home() / "runs" / f"{config.name}.json", progress=progress)
+    elif run.source == "shipped":
+        print(f"{config.name} is shipped and shown as it is; retrain=True trains it here.")
+    else:
+        print(f"{config.name} was trained here before; retrain=True trains it again.")
+    rows = [_row(f"this run, {run.source}", run)]
+    if shipped is not None:
+        rows.append(_row("shipped, quick", shipped))
+    else:
+        print("No run of this question is shipped to compare with.")
+    return Table(rows, digits=3)
+
+
+def _announcement(config: Config, shipped: Run | None) -> str:
+    recipe = config.train_recipe()
+    text = f"Training {config.name}: {recipe.steps} steps of {recipe.batch} images"
+    if shipped is None:
+        return f"{text}."
+    other = shipped.config.train_recipe()
+    ratio = recipe.steps * recipe.batch / (other.steps * other.batch)
+    if recipe.crop and other.crop:
+        ratio *= math.prod(recipe.crop) / math.prod(other.crop)
+    seconds = ratio * shipped.history.seconds
+    time = f"{seconds / 60:.0f} min" if seconds > 100 else f"{math.ceil(seconds)} s"
+    return f"{text}, about {time} on {shipped.machine.partition(',')[0]}, less on a GPU."
+
+
+def _row(name: str, run: Run) -> dict:
+    def percent(value: float) -> float | None:
+        return None if math.isnan(value) else 100 * value
+
+    return {
+        "run": name,
+        "budget": run.config.budget,
+        "steps": run.config.recipe["steps"],
+        "mIoU": percent(run.metrics.miou),
+        **{demand: percent(value) for demand, value in run.metrics.demands.items()},
+        "machine": run.machine,
+        "date": run.date,
+    }
 
 
 def train(
@@ -131,6 +217,7 @@ def train(
         weights = path.with_name(f"{name}.safetensors")
     weights = Path(weights)
     state = home() / "states" / config.name if state is None else Path(state)
+    usable(path.parent)  # before minutes of work, not after
     dataset = build_data(config, "train", root=root)
     scenes = build_data(config, root=root)
     model = build_network(config, len(dataset.classes), weights=pretrained)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
+import torch
+
 from contextlab import training
 
 KNOBS = ("g", "l", "p", "c", "a")
@@ -36,6 +38,7 @@ COURSE_OPTIONS = {
 }
 # The fair plain network: dilations that take no parameter and no multiplication more than the usual
 # ones, and a field of 7 + 8 * (2 + 4 + 8) = 119 pixels, which holds nearly every cue of a street.
+FAIR_NAME = "fair plain"  # what it is called in every table
 FAIR = {"dilation": [2, 4, 8]}
 # The same on far streets: 7 + 8 * (4 + 8 + 16) = 231 pixels.
 FAIR_FAR = {"dilation": [4, 8, 16]}
@@ -139,6 +142,9 @@ def streets(
 ) -> Config:
     """The course's setting on streets.
 
+    At ``"full"`` it trains in bf16 where CUDA is, and in float32 elsewhere: precision is part of
+    the recipe, so that the two are runs of two names.
+
     Args:
         context: name of a context module; ``None`` is the FCN.
         knobs: the demands that the images pose, by letter, e.g. ``{"g": 1}``; those not named are
@@ -164,7 +170,13 @@ def streets(
         raise ValueError(f"expected knobs of {', '.join(KNOBS)}, got {', '.join(sorted(unknown))}")
     numbers = training.budget(budget)
     recipe = training.Recipe(
-        steps=numbers.steps, batch=16, lr=4e-3, weight_decay=1e-4, warmup=30, channels_last=True
+        steps=numbers.steps,
+        batch=16,
+        lr=4e-3,
+        weight_decay=1e-4,
+        warmup=30,
+        precision=_precision(numbers.name),
+        channels_last=True,
     )
     config = Config(
         data="streets",
@@ -181,20 +193,23 @@ def streets(
 
 
 def far(context: str | None = None, **setting) -> Config:
-    """The course's setting on streets that are drawn far apart, four times as many pixels.
+    """The course's setting on streets that are drawn far apart: four times the pixels of an image.
+
+    A step takes 8 images in place of 16, so a run costs about twice one on streets.
 
     Args:
         context: name of a context module; ``None`` is the FCN.
         setting: as for `streets`.
 
     Returns:
-        The configuration; everything but the data is as on streets.
+        The configuration; everything but the data and the batch is as on streets.
 
     Example:
         >>> far("non_local", budget="quick").name
-        'far-non_local-glpca-quick-0-76892b282059'
+        'far-non_local-glpca-quick-0-de3d47fafcd8'
     """
-    config = streets(context, **setting)
+    recipe = {"batch": 8, **setting.pop("recipe", {})}
+    config = streets(context, recipe=recipe, **setting)
     return replace(config, data_options={**config.data_options, "far": True})
 
 
@@ -231,7 +246,7 @@ def camvid(
     budget: str | None = None,
     **overrides,
 ) -> Config:
-    """Training on CamVid, evaluated on the 233 whole test images.
+    """Training on CamVid, evaluated on the 233 whole test images; bf16 as for `streets`.
 
     Args:
         context: name of a context module; ``None`` is the FCN.
@@ -265,13 +280,20 @@ def camvid(
         head_factor=10.0,
         scale=(0.5, 1.5),
         crop=crop,
+        precision=_precision(numbers.name),
         channels_last=True,
     )
     if frozen:
         # Mirrored maps are stored beside the others; the maps themselves bear no crop or scale.
         steps, batch = FROZEN[numbers.name]
         recipe = training.Recipe(
-            steps=steps, batch=batch, lr=2e-3, weight_decay=1e-2, warmup=20, flip=False
+            steps=steps,
+            batch=batch,
+            lr=2e-3,
+            weight_decay=1e-2,
+            warmup=20,
+            flip=False,
+            precision=_precision(numbers.name),
         )
     config = Config(
         data="camvid",
@@ -292,6 +314,48 @@ def camvid(
         budget=numbers.name,
     )
     return _override(config, overrides)
+
+
+def at_budget(config: Config, budget: str | None = None) -> Config:
+    """The same question at another budget: what the budget chose changes, all else stays.
+
+    Args:
+        config: of one of the settings here; numbers that differ from the setting's own are kept.
+        budget: ``"smoke"``, ``"quick"`` or ``"full"``; ``None`` takes the one in force.
+
+    Raises:
+        ValueError: no such budget.
+
+    Example:
+        >>> at_budget(streets("ocr", seed=1, budget="smoke"), "quick") == streets(
+        ...     "ocr", seed=1, budget="quick"
+        ... )
+        True
+    """
+
+    def usual(budget: str | None) -> Config:
+        if config.data == "camvid":
+            return camvid(frozen=config.frozen, budget=budget)
+        return streets(budget=budget)
+
+    before, after = usual(config.budget), usual(budget)
+    recipe = {
+        k: after.recipe[k] if v == before.recipe.get(k) else v for k, v in config.recipe.items()
+    }
+    if config.budget == "full":  # it may have been chosen on a machine with another device
+        recipe["precision"] = after.recipe["precision"]
+    sizes = {
+        key: getattr(after, key)
+        if getattr(config, key) == getattr(before, key)
+        else getattr(config, key)
+        for key in ("pool", "images")
+    }
+    return replace(config, recipe=recipe, budget=after.budget, **sizes)
+
+
+def _precision(budget: str) -> str:
+    """bf16 where the full budget meets a GPU; it is part of the recipe and so of the run's name."""
+    return "bf16" if budget == "full" and torch.cuda.is_available() else "no"
 
 
 def _plain(recipe: training.Recipe) -> dict:

@@ -33,7 +33,7 @@ class Budget:
 BUDGETS = {
     "smoke": Budget("smoke", steps=3, pool=16, images=8),  # seconds: proves that the code runs
     "quick": Budget("quick", steps=800, pool=4000, images=500),  # a minute or two on two cores
-    "full": Budget("full", steps=4000, pool=16000, images=500),  # a GPU
+    "full": Budget("full", steps=4000, pool=16000, images=500),  # a GPU, in bf16
 }
 
 

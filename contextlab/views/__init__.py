@@ -79,6 +79,8 @@ from .node_maps import node_maps_figure
 from .overlay import gallery, scene
 from .overview import cost_scatter, demand_grid
 from .paired import paired_figure
+from .profile import profile_figure
+from .small import shrunk
 from .widgets import whom
 
 __all__ = [
@@ -127,12 +129,14 @@ __all__ = [
     "path_figure",
     "png",
     "pooled_figure",
+    "profile_figure",
     "reach_figure",
     "reasoning_figure",
     "receptive_field_explorer",
     "receptive_field_figure",
     "scene",
     "show",
+    "shrunk",
     "smoothing_explorer",
     "smoothing_figure",
     "spectrum_figure",

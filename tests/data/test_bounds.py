@@ -88,7 +88,7 @@ def test_what_a_stride_of_four_costs(ruled):
 def test_far_streets_take_a_window_of_twice_the_size():
     for window, near in bounds.KNOWN_SHARE.items():
         if (far := bounds.FAR.known_share.get(2 * window + 1)) is not None:
-            for demand in near:  # signs stand on poles, so P and A are farther than that
+            for demand in near:  # signs keep their size: P and A are farther still
                 assert far[demand] <= near[demand] + 0.13, (window, demand)
     assert max(bounds.FAR.known_share[63].values()) < max(bounds.KNOWN_SHARE[63].values()) / 2
 

@@ -1,10 +1,12 @@
 """Notebook cells from their single source, and a clean execution."""
 
+import base64
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from contextlab import exercises
+from contextlab import exercises, views
 from contextlab.exercises import _notebook
 from contextlab.exercises.__main__ import main
 
@@ -201,6 +203,21 @@ def test_commands_sync_check_and_refresh(draft, capsys, monkeypatch):
     nbformat.write(fresh, draft)
     assert main(["check", str(draft)]) == 0
     assert main(["check", "--run", str(draft)]) == 1
+
+
+def test_shrink_makes_stored_figures_small_and_leaves_the_rest(draft, capsys):
+    content = views.png(views.new_figure(1))
+    picture = base64.b64encode(content).decode()
+    shown = {"image/png": picture, "text/plain": "An empty figure."}
+    cell = new_code_cell("show()", outputs=[new_output("display_data", shown)], execution_count=3)
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# A"), cell]), draft)
+    assert main(["shrink", str(draft)]) == 0 and "written" in capsys.readouterr().out
+    (output,) = _notebook.read(draft).cells[1].outputs
+    small = base64.b64decode(output.data.pop("image/png"))
+    assert small == views.shrunk(content) and len(small) < len(content)
+    assert output.data == {"text/plain": "An empty figure."}
+    assert _notebook.read(draft).cells[1].execution_count == 3
+    assert main(["shrink", str(draft)]) == 0 and "unchanged" in capsys.readouterr().out
 
 
 def test_a_lesson_that_fails_is_left_as_it_was(draft, capsys):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from urllib.parse import urlsplit
 
 from contextlab.exercises import _notebook
+from contextlab.views import shrunk
 from tests.browser.trials import TRIALS
 from tests.lessons.page import (
     Page,
@@ -177,6 +179,18 @@ def figures(page: Page) -> list[str]:
         if "<svg" in cell.source and "<title" not in cell.source:
             said.append(f"cell {place}: an svg without <title>")
     return said
+
+
+def small_figures(page: Page) -> list[str]:
+    """Figures are stored in few bytes: nothing is a fifth longer than it need be."""
+    return [
+        f"the figure of cell {place} has {len(content):,} bytes where {least:,} would do: "
+        "python -m contextlab.exercises shrink"
+        for place, _, output in page.outputs()
+        if "image/png" in output.get("data", {})
+        for content in [base64.b64decode(output["data"]["image/png"])]
+        if (least := len(shrunk(content))) < 0.8 * len(content)
+    ]
 
 
 def links(page: Page) -> list[str]:

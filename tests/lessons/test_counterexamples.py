@@ -1,15 +1,22 @@
 """Every rule sees what it is there for: the sample obeys all, each spoilt copy breaks one."""
 
+import base64
 import copy
+import io
 import re
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from PIL import Image
 
 from tests.lessons.page import words
 from tests.lessons.reader_rules import WIDGET
 from tests.lessons.rules import RULES
 from tests.lessons.sample import MACHINE, PIXEL, PROSE, SENTENCE, rewrite
+
+BUFFER = io.BytesIO()
+Image.new("RGB", (500, 267)).save(BUFFER, "PNG", compress_level=0)
+LARGE = base64.b64encode(BUFFER.getvalue()).decode()  # one colour, not compressed
 
 
 def code(notebook, source="", *outputs, tags=()):
@@ -112,6 +119,11 @@ SPOILT = [
         "svg of cell 7 has no <title>",
     ),
     ("figures", lambda n: text(n, "![](curve.png)"), "curve.png has the alt text ''"),
+    (
+        "small_figures",
+        lambda n: code(n, "", picture("A square in one colour", **{"image/png": LARGE})),
+        "the figure of cell 7 has 400,",
+    ),
     ("figures", lambda n: text(n, '<img src="curve.png" width="3">'), "has the alt text ''"),
     ("figures", lambda n: text(n, "<svg><path/></svg>"), "svg without <title>"),
     (

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.lessons.page import pages
+from contextlab.views import shrunk
+from tests.lessons.page import ROOT, pages
 from tests.lessons.rules import RULES
 
 PAGES = pages()
@@ -15,6 +16,12 @@ CASES = [
 def test_lesson_obeys(page, name):
     complaints = RULES[name](page)
     assert not complaints, f"{page.path.name}: {RULES[name].__doc__}\n- " + "\n- ".join(complaints)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lessons/images").glob("*.png")), ids=str)
+def test_pictures_beside_the_lessons_are_small(path):
+    content = path.read_bytes()
+    assert len(shrunk(content)) >= 0.8 * len(content), "store contextlab.views.shrunk(content)"
 
 
 def test_lessons_are_numbered_without_a_gap():

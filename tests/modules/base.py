@@ -91,6 +91,8 @@ class ModuleTests:
     #: patterns with which wrong inputs must be refused, and those inputs
     refused_inputs: tuple = ()
 
+    #: channels of the map on which float16 is tried
+    hot_channels = 32
     #: pools its map, so that its cost depends on the parity of h and w
     pools = False
 
@@ -141,6 +143,17 @@ class ModuleTests:
         spread = exact.abs().max().item()
         torch.testing.assert_close(y.double(), exact, rtol=0, atol=0.05 * spread)
 
+    @pytest.mark.parametrize("training", [False, True])
+    @torch.no_grad()
+    def test_an_answer_that_float16_can_hold_is_finite(self, training):
+        """Even where all activations lie near 30, as behind a ReLU, and sums run far beyond it."""
+        self.channels = self.hot_channels
+        side, batch = (33, 2) if training else (65, 1)
+        module = self.build().train(training)
+        inputs = [30 + x for x in self.inputs((side, side), batch)]
+        fits = copy.deepcopy(module)(*inputs).abs().max() < torch.finfo(torch.float16).max
+        assert torch.isfinite(module.half()(*(x.half() for x in inputs))).all() or not fits
+
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
     def test_trains_in_every_precision(self, dtype):
         module, inputs = self.build().to(dtype), self.inputs(dtype=dtype)
@@ -180,6 +193,20 @@ class ModuleTests:
 
         assert torch.autograd.gradcheck(run, (*parameters, *inputs), fast_mode=True)
 
+    def test_second_derivatives_are_right_or_are_said_to_be_missing(self):
+        module = randomise(self.build()).double().eval()
+        x, *rest = self.inputs((2, 3), 1, torch.float64)
+
+        def slopes(x):
+            (slope,) = torch.autograd.grad(module(x, *rest).square().sum(), x, create_graph=True)
+            return slope
+
+        try:
+            assert torch.autograd.gradcheck(slopes, x.requires_grad_(), fast_mode=True)
+        except RuntimeError as refused:
+            assert "not implemented" in str(refused)
+            assert "no second derivatives on a CPU" in " ".join(self.module.__doc__.split())
+
     def test_state_round_trip(self):
         module, other = randomise(self.build()).eval(), self.build().eval()
         file = io.BytesIO()
@@ -199,10 +226,25 @@ class ModuleTests:
         assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
 
     def test_images_do_not_see_each_other(self):
+        """What is drawn in a call is drawn for one image after the other, so the seed tells all."""
         module = randomise(self.build()).double().eval()
         x, *rest = self.inputs(batch=3, dtype=torch.float64)
+        torch.manual_seed(2)
         alone = torch.cat([module(image, *rest) for image in x.split(1)])
+        torch.manual_seed(2)
         torch.testing.assert_close(module(x, *rest), alone)
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_an_empty_batch(self, training):
+        module = self.build().train(training)
+        inputs = [x.requires_grad_() for x in self.inputs(batch=0)]
+        y = module(*inputs)
+        assert tuple(y.shape) == self.expected_shape(*inputs)
+        y.sum().backward()
+        assert all(x.grad.shape == x.shape for x in inputs)
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+        for name, buffer in module.named_buffers():
+            assert torch.isfinite(buffer).all(), name
 
     def test_construction_is_deterministic(self):
         first, second = self.build().state_dict(), self.build().state_dict()

@@ -88,8 +88,10 @@ def aspp_plain(module, x, *, rates=(12, 24, 36), image_pool=True, norm=True, **_
     return run(module.project, parts) if norm else conv_plain(module.project[0], parts)
 
 
-def dense_aspp_plain(module, x, *, rates=(3, 6, 12, 18, 24), first_norm=True, **_) -> Tensor:
-    made = [x]
+def dense_aspp_plain(
+    module, x, *, rates=(3, 6, 12, 18, 24), first_norm=True, rectify=False, **_
+) -> Tensor:
+    made = [x.clamp(min=0) if rectify else x]
     for number, (rate, layer) in enumerate(zip(rates, module.layers)):
         read = torch.cat(made[::-1], 1)
         if number or first_norm:
@@ -98,36 +100,58 @@ def dense_aspp_plain(module, x, *, rates=(3, 6, 12, 18, 24), first_norm=True, **
     return run(module.project, torch.cat(made[::-1], 1))
 
 
-def cell_attention_plain(module, x, *, cells=1, subsample=1) -> Tensor:
+def cell_attention_plain(module, x, *, cells=1, subsample=1, official=False) -> Tensor:
     """Every pixel asks the pixels of its own cell, one query at a time."""
-    size, x = x.shape[2:], max_pool(x, subsample)
+    size = x.shape[2:]
+    if official:  # what does not fill a cell is left out
+        a, b = (min(subsample, n) for n in size)
+        x = x[:, :, : size[0] // a * a, : size[1] // b * b]
+        x = torch.stack(
+            [torch.stack([c.amax((2, 3)) for c in rows.split(b, 3)], -1) for rows in x.split(a, 2)],
+            -2,
+        )
+    else:
+        x = max_pool(x, subsample)
     h, w = x.shape[2:]
-    p, q = math.ceil(h / cells), math.ceil(w / cells)
+
+    def cell(i: int, n: int) -> int:
+        if not official:
+            return i // math.ceil(n / cells)
+        return min(i // (n // cells), cells - 1) if n >= cells else 0
+
     theta, value = run(module.embed, x), conv_plain(module.value, x)
     y = torch.zeros_like(value)
     for i in range(h):
         for j in range(w):
             near = [
-                (r, c) for r in range(h) for c in range(w) if (r // p, c // q) == (i // p, j // q)
+                (r, c)
+                for r in range(h)
+                for c in range(w)
+                if (cell(r, h), cell(c, w)) == (cell(i, h), cell(j, w))
             ]
             logits = [(theta[:, :, i, j] * theta[:, :, r, c]).sum(1) for r, c in near]
             weights = (torch.stack(logits) / theta.shape[1] ** 0.5).exp()
             for (r, c), weight in zip(near, weights / weights.sum(0)):
                 y[:, :, i, j] += weight[:, None] * value[:, :, r, c]
-    return bilinear_plain(conv_plain(module.out, y), size)
+    return bilinear_plain(conv_plain(module.out, y), size, align_corners=official)
 
 
 def ocnet_plain(
-    module, x, *, form="base", sizes=(1, 2, 3, 6), rates=(12, 24, 36), subsample=1, **_
+    module, x, *, form="base", sizes=(1, 2, 3, 6), rates=(12, 24, 36), subsample=None, **_
 ) -> Tensor:
-    grids = sizes if form == "pyramid" else (1,)
-    parts = [
-        cell_attention_plain(context, x, cells=cells, subsample=subsample)
-        for context, cells in zip(module.contexts, grids)
-    ]
+    if form == "official_asp":
+        before, attention, after = module.contexts[0]
+        y = cell_attention_plain(attention, run(before, x), subsample=subsample or 2, official=True)
+        parts = [run(after, y)]
+    else:
+        options = {"subsample": subsample or 1, "official": form == "official_pyramid"}
+        parts = [
+            cell_attention_plain(context, x, cells=cells, **options)
+            for context, cells in zip(module.contexts, sizes if "pyramid" in form else (1,))
+        ]
     if form == "base":
         parts.append(x)
-    elif form == "pyramid":
+    elif "pyramid" in form:
         parts.append(run(module.others[0], x))
     else:
         parts += [run(other, x, rate=r) for other, r in zip(module.others, (1, *rates))]

@@ -119,3 +119,13 @@ def test_pixels_before_channels_are_told_apart():
     y = x * module.pixel_gate(x)
     y = y * module.channel_gate(y)
     assert not torch.allclose(y, cbam_plain(module, x))
+
+
+def test_at_ties_all_that_are_largest_share_the_gradient():
+    module = randomise(CBAM(16)).double().eval()
+    flat = torch.ones(1, 16, 3, 4, dtype=torch.float64, requires_grad=True)
+    module.channel_gate(flat).square().sum().backward()
+    torch.testing.assert_close(flat.grad, flat.grad[..., :1, :1].expand_as(flat))
+    maximum = torch.ones(1, 16, 3, 4, dtype=torch.float64, requires_grad=True)
+    module.pixel_gate(maximum).square().sum().backward()
+    torch.testing.assert_close(maximum.grad, maximum.grad[:, :1].expand_as(maximum))

@@ -53,6 +53,10 @@ class TestWithoutFirstNorm(TestDenseASPP):
     costs = ((64, 16, parameters(64, 4, 2, 2, first_norm=False), 256 * products(64, 4, 2, 2)),)
 
 
+class TestOfficial(TestWithoutFirstNorm):
+    options = Options(rates=(2, 1), width=4, growth=2, first_norm=False, rectify=True)
+
+
 def built(channels=8, seed=0, **options):
     torch.manual_seed(seed)
     return randomise(DenseASPP(channels, **options), seed).double().eval()
@@ -62,13 +66,14 @@ def built(channels=8, seed=0, **options):
 @given(
     rates=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
     first_norm=st.booleans(),
+    rectify=st.booleans(),
     width=st.integers(1, 4),
     growth=st.integers(1, 3),
     out=st.sampled_from([None, 5]),
     size=SMALL,
 )
-def test_any_options_equal_the_plain_version(rates, first_norm, width, growth, out, size):
-    options = {"rates": rates, "first_norm": first_norm}
+def test_any_options_equal_the_plain_version(rates, first_norm, rectify, width, growth, out, size):
+    options = {"rates": rates, "first_norm": first_norm, "rectify": rectify}
     module = built(width=width, growth=growth, out_channels=out, **options)
     x = torch.randn(2, 8, *size, dtype=torch.float64)
     assert module(x).shape[1] == (out or 8)
@@ -124,6 +129,22 @@ def test_a_mistake_is_told_apart(mistake):
     elif mistake:
         module.layers[0][{"norm": 0, "relu": 1}[mistake]] = torch.nn.Identity()
     assert torch.allclose(module(x), expected) == (mistake is None)
+
+
+def test_the_official_first_relu_reaches_every_concatenation():
+    """There it works in place, so that every layer and the end read ReLU(x) in the place of x."""
+    module = built(rates=(1, 2), width=4, growth=2, first_norm=False, rectify=True)
+    x = torch.randn(2, 8, 5, 6, dtype=torch.float64)
+    y, feature, rectified = x.clone(), None, torch.nn.ReLU(inplace=True)
+    for norm, _, *rest in module.layers:
+        read = y if feature is None else feature
+        made = torch.nn.Sequential(norm, rectified, *rest)(read)
+        feature = torch.cat([made, read], 1)
+    assert (y >= 0).all()
+    torch.testing.assert_close(module(x), module.project(feature))
+    other = built(rates=(1, 2), width=4, growth=2, first_norm=False)
+    other.load_state_dict(module.state_dict())
+    assert not torch.allclose(other(x), module(x), atol=1e-2)
 
 
 def test_dropout_only_in_training():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextlab.modules import ObjectContext, ocnet
+from contextlab.modules import AsymmetricNonLocal, ObjectContext, ocnet
 
 from .base import SMALL, ContextModuleTests, Options, macs, peak_bytes, randomise
 from .plain_pyramid import cell_attention_plain, ocnet_plain
@@ -19,6 +21,8 @@ FORMS = {
     "asp": {"form": "asp", "rates": (1, 3)},
     "base, subsampled": {"subsample": 2},
     "pyramid, subsampled": {"form": "pyramid", "sizes": (2,), "subsample": 2},
+    "official pyramid": {"form": "official_pyramid", "sizes": (1, 2, 3)},
+    "official asp": {"form": "official_asp", "rates": (1, 3)},
 }
 N = 96 * 96
 
@@ -29,7 +33,7 @@ class TestBase(ContextModuleTests):
     permutation_equivariant = True
     costs = ((512, 96, 920_576, N * (3 * 512 * 256 + 2 * 512**2) + 2 * N**2 * 256),)
     refused = (
-        ({"form": "ASP"}, r"expected form to be one of \('base', 'pyramid', 'asp'\), got 'ASP'"),
+        ({"form": "ASP"}, r"expected form to be one of \('base', 'pyramid', .*\), got 'ASP'"),
         ({"reduction": 3}, "expected reduction to divide channels, got reduction=3 and channels=8"),
         ({"sizes": (1, 0)}, "expected size to be a whole number of at least 1, got 0"),
         ({"rates": (0,)}, "expected rate to be a whole number of at least 1, got 0"),
@@ -86,6 +90,50 @@ class TestSubsampledASP(TestASP):
     )
 
 
+class TestOfficialPyramid(TestBase):
+    """Key c / 2, value c wide."""
+
+    options = Options(form="official_pyramid", sizes=(1, 2))
+    permutation_equivariant = False
+    pools = True  # the sides of a cell depend on the divisibility of h and w
+    costs = (
+        (
+            512,
+            96,
+            2 * (ATTENTION + 512 * 512 + 256) + 2 * 512 * 512 + 6 * 512 + 4 * 512 * 512 + 3 * 512,
+            N * (2 * 512 * (256 + 2 * 512) + 6 * 512 * 512) + (N**2 + N**2 // 4) * (256 + 512),
+        ),
+    )
+
+    def dynamic_shapes(self):
+        return None
+
+
+class TestOfficialASP(TestBase):
+    """A 3 x 3 before the attention and a 1 x 1 after it, key e / 2, value e wide."""
+
+    options = Options(form="official_asp", rates=(1, 3))
+    permutation_equivariant = False
+    pools = True
+    costs = (
+        (
+            512,
+            96,
+            (9 * 512**2 + 3 * 512)
+            + (512 * 256 + 3 * 256 + 2 * (512**2 + 512))
+            + (512**2 + 3 * 512)
+            + (19 * 512**2 + 6 * 512)
+            + (2048 * 512 + 2 * 512),
+            N * (9 + 1 + 19 + 4) * 512**2
+            + N // 4 * 512 * (256 + 2 * 512)
+            + (N // 4) ** 2 * (256 + 512),
+        ),
+    )
+
+    def dynamic_shapes(self):
+        return None  # maps smaller than a cell of the pooling are cases of their own
+
+
 def built(channels=8, seed=0, **options):
     torch.manual_seed(seed)
     return randomise(ObjectContext(channels, **options), seed).double().eval()
@@ -137,8 +185,9 @@ def test_counted_cost_of_the_papers_pyramid():
 def test_the_context_is_zero_at_the_start_and_the_block_is_not_the_identity(form):
     x = torch.randn(2, 8, 7, 6)
     start, other = ObjectContext(8, **FORMS[form]), ObjectContext(8, zero_init=False, **FORMS[form])
-    assert all((context(x) == 0).all() for context in start.contexts)
-    assert all((context(x) != 0).any() for context in other.contexts)
+    for module, zero in ((start, True), (other, False)):
+        attentions = [m for m in module.modules() if isinstance(m, ocnet.CellAttention)]
+        assert attentions and all((m(x) == 0).all() == zero for m in attentions)
     assert not torch.equal(start(x), x)
 
 
@@ -214,7 +263,7 @@ def test_query_and_key_are_one_embedding():
     torch.testing.assert_close(asked, y)
 
 
-@pytest.mark.parametrize("form", ["base", "pyramid", "asp"])
+@pytest.mark.parametrize("form", ocnet.FORMS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_with_empty_cells(form, dtype):
     module = ObjectContext(8, form=form, zero_init=False).to(dtype).eval()
@@ -225,7 +274,7 @@ def test_half_precision_with_empty_cells(form, dtype):
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize("form", ["base", "pyramid", "asp"])
+@pytest.mark.parametrize("form", ocnet.FORMS)
 def test_memory_is_linear_in_the_pixels(form, backward):
     module = ObjectContext(8, form=form, rates=(1,)).eval().requires_grad_(backward)
 
@@ -243,6 +292,52 @@ def test_dropout_only_in_training():
     dropped = (module(x) == 0).all((2, 3)).float().mean()
     assert 0.2 < dropped < 0.8
     assert torch.equal(module.eval()(x), module(x))
+
+
+def test_the_last_official_cell_has_the_rest_and_empty_ones_are_left_out():
+    for length, parts, ends in ((7, 3, [2, 4, 7]), (6, 3, [2, 4, 6]), (8, 6, [1, 2, 3, 4, 5, 8])):
+        assert [span.stop for span in ocnet.spans(length, parts)] == ends
+    assert ocnet.spans(2, 6) == [slice(0, 2)]
+    module, x = built(form="official_pyramid", sizes=(3,)).contexts[0], draw(1, 8, 7, 8)
+    x.requires_grad_()
+    module(x)[0, :, 5, 3].sum().backward()
+    seen = x.grad.abs().sum((0, 1)).nonzero().tolist()
+    assert seen == [[r, c] for r in (4, 5, 6) for c in (2, 3)]
+
+
+def test_one_official_cell_is_full_attention_and_its_widths_are_the_codes():
+    module = ObjectContext(64, form="official_pyramid")
+    assert {(a.embed[0].out_channels, a.value.out_channels) for a in module.contexts} == {(32, 64)}
+    _, attention, after = ObjectContext(64, out_channels=16, form="official_asp").contexts[0]
+    assert (attention.embed[0].out_channels, attention.value.out_channels) == (8, 16)
+    assert attention.subsample == 2 and after[0].bias is not None
+    x = draw(2, 8, 5, 4)
+    plain = built(form="pyramid", sizes=(1,), reduction=1)
+    official = built(form="official_pyramid", sizes=(1,), reduction=1)
+    torch.testing.assert_close(official(x), plain(x))
+
+
+def test_official_subsampling_leaves_out_what_fills_no_cell_and_aligns_the_corners():
+    module = built(form="official_asp", rates=(1,)).contexts[0][1]
+    x = draw(1, 8, 5, 7)
+    far, corners = x.clone(), ([[0], [-1]], [[0, -1]])
+    far[:, :, 4:], far[..., 6:] = 100, 100
+    y = module(x)
+    assert torch.equal(module(far), y)
+    torch.testing.assert_close(y[0][:, *corners], module(x[:, :, :4, :6])[0][:, *corners])
+
+
+@pytest.mark.parametrize("module", [AsymmetricNonLocal(8), ObjectContext(8)])
+def test_an_embedding_that_runs_twice_a_step_has_the_statistics_of_momentum_019(module):
+    """As in the codes of both methods, which evaluate it for the query and for the key."""
+    once = module.phi if isinstance(module, AsymmetricNonLocal) else module.contexts[0].embed
+    twice, x = copy.deepcopy(once), torch.randn(3, 8, 4, 5)
+    for _ in range(2):
+        twice(x)
+    once[1].momentum = 0.19
+    module(x)
+    torch.testing.assert_close(once[1].running_mean, twice[1].running_mean)
+    torch.testing.assert_close(once[1].running_var, twice[1].running_var)
 
 
 def test_forms_are_listed():

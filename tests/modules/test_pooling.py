@@ -139,6 +139,13 @@ def test_the_mean_stays_inside_float16_where_the_sum_does_not(call):
     assert call(b, b, pool="sum").item() == float("inf")
 
 
+@pytest.mark.parametrize("form", [GlobalHadamard, GlobalBilinear])
+def test_the_sum_of_a_module_does_not_end_where_float16_ends(form):
+    module, x = form(8, pool="sum").train(), 30 + torch.randn(2, 8, 33, 33)
+    with torch.autocast("cpu", torch.float16):
+        assert torch.isfinite(module(x)).all()
+
+
 @pytest.mark.parametrize("call", [hadamard_pool, bilinear_pool])
 def test_an_unknown_sum_is_refused(call):
     with pytest.raises(ValueError, match=r"expected pool to be one of .*, got 'max'"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contextlab.modules import EMAttention, Encoding, Hamburger, em_attention, encoding, hamburger
-from contextlab.modules._precision import exact, without_autocast
+from contextlab.modules._precision import exact, exactly, wide, widely, without_autocast
 
 
 def test_autocast_is_off_inside_and_on_again_outside():
@@ -34,6 +34,25 @@ def test_devices_without_autocast_pass():
 )
 def test_exact_widens_only(given, found):
     assert exact(torch.ones(2, dtype=given)).dtype == found
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_norm_of_half_weights_runs_and_learns_its_statistics_in_float32(dtype):
+    norm, x = torch.nn.BatchNorm1d(3).to(dtype), 1e5 + 200 * torch.randn(64, 3)
+    plain = torch.nn.BatchNorm1d(3)
+    y = exactly(norm, x)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, plain(x), rtol=1e-5, atol=1e-5)
+    assert norm.running_mean.dtype == dtype and norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, plain.running_mean.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_only_float16_is_widened(dtype):
+    half = dtype == torch.float16
+    layer, x = torch.nn.Linear(3, 3).to(dtype), torch.ones(2, 3, dtype=dtype)
+    assert wide(x).dtype == widely(layer, wide(x)).dtype == (torch.float32 if half else dtype)
+    assert layer.weight.dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_long_mean_stays_inside_float16():
     for layer in (module.phi, module.gamma):
         torch.nn.init.constant_(layer.weight, 1 / 8)
     x = torch.full((1, 8, 64, 64), 8.0, dtype=torch.float16)  # the sum is 262,144
-    torch.testing.assert_close(module.half().squeeze(x), torch.full((1, 4), 64.0).half())
+    torch.testing.assert_close(module.half().squeeze(x), torch.full((1, 4), 64.0))
 
 
 def test_the_norm_of_the_code_takes_the_gate_out_again():

@@ -26,6 +26,7 @@ class HeadTests:
     module: type[nn.Module]
     options: dict[str, int]
     forms = ("paper", "code")
+    dropout: float
 
     def head(self, form: str, **options) -> nn.Module:
         return self.module(WIDTH, CLASSES, form=form, **{**self.options, **options})
@@ -77,6 +78,14 @@ class HeadTests:
             logits = F.interpolate(model.head(maps[-1]), size=(30, 41), mode="bilinear")
             torch.testing.assert_close(model(x), logits)
 
+    def test_corners_are_aligned_where_asked_for(self):
+        plain, x = self.net("code").eval(), torch.rand(2, 3, 30, 41)
+        model = HeadNetwork(plain.backbone, CLASSES, plain.head, align_corners=True).eval()
+        logits = model.head(model.backbone((x - 0.5) / 0.5)[-1])
+        rows, columns = [0, 0, -1, -1], [0, -1, 0, -1]
+        torch.testing.assert_close(model(x)[..., rows, columns], logits[..., rows, columns])
+        assert not torch.allclose(model(x), plain(x))
+
     def test_it_compiles_and_exports(self):
         model, x = self.net("code").eval(), torch.rand(2, 3, 21, 34)
         with torch.no_grad():
@@ -89,7 +98,8 @@ class HeadTests:
     def test_the_head_ends_with_dropout_and_one_logit_a_class(self):
         for form in self.forms:
             dropout, last = self.head(form).classifier
-            assert isinstance(dropout, nn.Dropout2d) and dropout.p == 0.1
+            assert isinstance(dropout, nn.Dropout2d) and dropout.p == self.dropout
+            assert self.head(form, dropout=0.3).classifier[0].p == 0.3
             assert (last.out_channels, last.kernel_size, last.bias is None) == (5, (1, 1), False)
 
     def test_wrong_options_are_refused_in_words(self):

@@ -14,7 +14,7 @@ from contextlab.networks import DGCNetHead, dgcnet, dgcnet_report
 
 
 class TestDGCNetHead(HeadTests):
-    module, options = DGCNetHead, {"width": 8, "cell": 4}
+    module, options, dropout = DGCNetHead, {"width": 8, "cell": 4}, 0.0
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,19 @@ def test_the_auxiliary_head_has_no_relu():
     assert conv.bias is not None and last.out_channels == 2 and dropout.p == 0.1
     assert isinstance(norm, nn.BatchNorm2d)
     assert [block.conv2.dilation[0] for block in plain.layer4] == [4, 4, 4]
+
+
+def test_each_dropout_goes_alone_and_the_codes_drop_nothing_before_the_classifier():
+    def shares(net):
+        kinds = (nn.Dropout, nn.Dropout2d)
+        return [m.p for m in net.modules() if isinstance(m, kinds)]
+
+    with torch.device("meta"):
+        assert shares(dgcnet(19, weights="random", form="code")) == [0.0, 0.1]
+        assert shares(dgcnet(19, weights="random", dropout=0.2, auxiliary_dropout=0)) == [0.2, 0]
+        assert shares(dgcnet_report(weights="random")) == [0.0]
+        assert shares(dgcnet_report(weights="random", dropout=0.1)) == [0.1]
+        assert dgcnet(19, weights="random", align_corners=True).align_corners
 
 
 def test_it_answers_and_trains():

@@ -10,6 +10,7 @@ from contextlab.backbones import DFNet, backbone
 from contextlab.costs.counting import needed_macs
 from contextlab.modules import PyramidPooling
 from contextlab.networks import DFSeg, realtime
+from tests.modules.plain_pyramid import bilinear_plain, pyramid_pooling_plain
 
 CONTEXTS = ("pyramid_pooling", "squeeze_reasoning", None)
 
@@ -74,6 +75,22 @@ def test_the_parts_make_the_whole(name):
     logits = model.classifier(model.head(up))
     expected = F.interpolate(logits, size=(70, 101), mode="bilinear", align_corners=False)
     torch.testing.assert_close(model(x), expected)
+
+
+def test_corners_are_aligned_everywhere_where_asked_for():
+    options = {"align_corners": True, "context_options": {"stage_relu": False}}
+    model, x = small(**options).eval().double(), torch.rand(2, 3, 70, 101).double()
+
+    def up(x, like):
+        return bilinear_plain(x, tuple(like.shape[2:]), align_corners=True)
+
+    fine, middle, coarse = model.backbone((x - model.mean) / model.std)
+    options = {"stage_relu": False, "align_corners": True}
+    y = model.laterals[2](pyramid_pooling_plain(model.context, coarse, **options))
+    for i, map in ((1, middle), (0, fine)):
+        y = model.fusions[i](torch.cat([model.laterals[i](map), up(y, map)], 1))
+    torch.testing.assert_close(model(x), up(model.classifier(model.head(y)), x))
+    assert not small().context.align_corners
 
 
 @pytest.mark.parametrize("name", CONTEXTS)

@@ -67,6 +67,16 @@ def test_the_auxiliary_answer_is_for_training_only():
     assert isinstance(small(auxiliary=False).train()(x), torch.Tensor)
 
 
+def test_each_dropout_goes_alone():
+    for options, shares in (
+        ({"dropout": 0.2}, (0.2, 0.2)),
+        ({"dropout": 0.2, "auxiliary_dropout": 0}, (0.2, 0)),
+        ({"auxiliary_dropout": 0.3}, (0, 0.3)),
+    ):
+        model = small(auxiliary=True, **options)
+        assert (model.classifier[0].p, model.auxiliary[-2].p) == shares
+
+
 def test_the_auxiliary_head_reads_the_last_but_one_map():
     model = small(auxiliary=True).train()
     x = torch.rand(2, 3, 32, 32)

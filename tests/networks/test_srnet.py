@@ -10,7 +10,7 @@ from contextlab.networks import SRNetHead, srnet
 
 
 class TestSRNetHead(HeadTests):
-    module, options = SRNetHead, {"width": 16, "nodes": 4}
+    module, options, dropout = SRNetHead, {"width": 16, "nodes": 4}, 0.1
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,26 @@ def test_the_networks_of_the_papers_size():
         assert size(net) == backbones[depth] + 12_202_515 + 2_364_947
         assert net.classes == 19
         last = [block.conv2.dilation[0] for block in net.backbone.layer4]
-        assert last == [4, 4, 4]  # dilated, and no multi-grid
+        assert last == [4, 8, 16]  # section III-D adopts multi-grid
     assert size(srnet_without_auxiliary()) == 23_631_808 + 12_202_515
+
+
+def test_multi_grid_is_the_papers_and_not_the_codes_and_can_be_chosen():
+    for options, dilations in (
+        ({"form": "code"}, [4, 4, 4]),
+        ({"form": "code", "multi_grid": (1, 2, 1)}, [4, 8, 4]),
+        ({"multi_grid": None}, [4, 4, 4]),
+    ):
+        with torch.device("meta"):
+            net = srnet(19, weights="random", **options)
+        assert [block.conv2.dilation[0] for block in net.backbone.layer4] == dilations
+
+
+def test_each_dropout_goes_alone():
+    for options, shares in (({}, (0.1, 0.1)), ({"dropout": 0, "auxiliary_dropout": 0.2}, (0, 0.2))):
+        with torch.device("meta"):
+            net = srnet(19, weights="random", align_corners=True, **options)
+        assert (net.head.classifier[0].p, net.auxiliary[-2].p) == shares and net.align_corners
 
 
 def srnet_without_auxiliary():
