@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import contextlab
-from contextlab import catalogue, cli, data, home, runs, training
+from contextlab import catalogue, cli, costs, data, home, runs, training
 from contextlab.claims import lists
 from contextlab.cli import _pictures, _words
 from contextlab.cli.runs import PACKAGE
@@ -329,6 +329,14 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     assert cli.main(["bill", "SRNet V", "CGRSeg heads"]) == 0
     said = capsys.readouterr().out
     assert "SRNet (DFv2)" in said and "HamHead" in said and "SRNet X" not in said
+    legend = said.partition("SRNet Table V")[0]
+    for word in ("published", "ours", "true", "prints alike", "grade", *costs.GRADES):
+        assert word in legend
+    plot = tmp_path / "bill.png"
+    assert cli.main(["bill", "SRNet V", "--plot", str(plot)]) == 0
+    assert "3 of 3 print alike" in capsys.readouterr().out
+    with Image.open(plot) as picture:
+        assert picture.width > 600
     assert cli.main(["bill", "SRNet VI"]) == 2
     assert "expected a table of" in capsys.readouterr().err
 

@@ -1,10 +1,13 @@
 """Exercises of lesson 03: everyone talks to everyone."""
 
+import inspect
 import math
 
 import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from contextlab.exercises import (
     Exercise,
@@ -193,6 +196,20 @@ def _check_non_local_macs(non_local_macs):
         same(got, want, what="the number of MACs", rtol=1e-9, why="Count each product by itself.")
 
 
+class _Whole(TorchDispatchMode):
+    """Notes whether an operator, other than a view, reads a tensor of at least so many numbers."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers, self.seen = numbers, False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if all(result.alias_info is None for result in func._schema.returns):
+            given = (t for t in tree_leaves(args) if isinstance(t, Tensor))
+            self.seen |= any(t.numel() >= self.numbers for t in given)
+        return func(*args, **(kwargs or {}))
+
+
 def _check_online_softmax(online_softmax):
     why = "Follow m, total and acc by hand, as on row 3 above."
     log8 = math.log(8)
@@ -226,6 +243,13 @@ def _check_online_softmax(online_softmax):
         why="The first maximum must lose against any score: start from -inf.",
     )
     scores, values = torch.randn(64), torch.randn(64, 2)
+    with _Whole(64) as whole:
+        inspect.unwrap(online_softmax)(scores, values, 4)
+    if whole.seen and largest_tensor(online_softmax, scores, values, 4) < 64:
+        raise Wrong(
+            "right, but all scores are looked at before the loop. That is a pass of its own: they "
+            "would have to be kept, or made twice. Let the maximum grow block by block."
+        )
     if (made := largest_tensor(online_softmax, scores, values, 4)) >= 64:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made for blocks of 4. Touch only "
@@ -525,6 +549,15 @@ EXERCISES = [
             WrongAnswer(
                 ONLINE_SOFTMAX.replace("-math.inf", "0.0"),
                 "start from -inf|holds nan",
+            ),
+            WrongAnswer(
+                "def online_softmax(scores, values, block):\n"
+                "    m, total, acc = scores.max(), 0.0, torch.zeros(values.shape[1])\n"
+                "    for s, v in zip(scores.split(block), values.split(block)):\n"
+                "        p = torch.exp(s - m)\n"
+                "        total, acc = total + p.sum(), acc + p @ v\n"
+                "    return acc / total",
+                "looked at before the loop",
             ),
             WrongAnswer(
                 "def online_softmax(scores, values, block):\n"

@@ -89,6 +89,6 @@ def test_another_size_of_images_needs_an_option_that_the_message_names(name, str
     net = TimmFeatures(name, output_stride=stride, weights="random")
     words = " and pass ".join(f"{key}={value}" for key, value in remedy.items())
     with pytest.raises(ValueError, match=rf"{name} does not take images of .*: pass {words}$"):
-        net(torch.rand(1, 3, 90, 120))
+        net(torch.rand(1, 3, 232, 260))
     net = TimmFeatures(name, output_stride=stride, weights="random", **remedy)
-    assert net(torch.rand(1, 3, 90, 120))[-1].shape[-2:] == (-(-90 // stride), -(-120 // stride))
+    assert net(torch.rand(1, 3, 232, 260))[-1].shape[-2:] == (-(-232 // stride), -(-260 // stride))
