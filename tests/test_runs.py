@@ -458,9 +458,8 @@ def test_the_training_cell_at_quick_prints_the_same_everywhere(monkeypatch, caps
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(request.config.rootpath / runs.SHIPPED))
     monkeypatch.setattr(runs, "train", None)  # nothing is trained
     config = runs.streets("squeeze_excite", budget="quick")
-    this, shipped = runs.train_and_compare(config).rows
-    assert this.pop("run") == "this run, shipped" and shipped.pop("run") == "shipped, quick"
-    assert this == shipped
+    (shipped,) = runs.train_and_compare(config).rows
+    assert shipped["run"] == "shipped, quick" and shipped["mIoU"] > 80
     text = f"{config.name} is shipped and shown as it is; retrain=True trains it here.\n"
     assert capsys.readouterr().out == text
 
