@@ -14,7 +14,6 @@ from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_query, check_splits
 from .non_local import softmax_attention
 
-
 BLOCK = 256  # queries whose affinities stand in memory at once
 
 
@@ -40,18 +39,26 @@ class BlockedAttention(torch.autograd.Function):
         query, key, value, output = ctx.saved_tensors
         of_queries, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
         for q, g, y in zip(*(t.split(BLOCK, -1) for t in (query, grad, output))):
-            weights = _weights(q, key, ctx.scale)
-            # ds_ij = a_ij (g_i . v_j - g_i . y_i), the gradient of a soft-max
-            of_logits = weights * (g.mT @ value - einsum(g, y, "b e i, b e i -> b i")[..., None])
-            of_logits = ctx.scale * of_logits
-            of_queries.append(key @ of_logits.mT)
-            of_key.baddbmm_(q, of_logits)
+            weights, of_logits = _of_block(q, key, value, ctx.scale, g, y)
+            of_queries.append(ctx.scale * (key @ of_logits.mT))
+            of_key.baddbmm_(q, of_logits, alpha=ctx.scale)
             of_value.baddbmm_(g, weights)
+            del weights, of_logits  # before those of the next block are made
         return torch.cat(of_queries, -1), of_key, of_value, None
 
 
 def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    return torch.softmax(scale * (query.mT @ key), -1)
+    return torch.softmax((scale * query).mT @ key, -1)
+
+
+def _of_block(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor, output: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The weights a_ij, and the gradient of their logits: a_ij (g_i · v_j - g_i · y_i)."""
+    weights = _weights(query, key, scale)
+    of_weights = grad.mT @ value
+    of_weights -= einsum(grad, output, "b e i, b e i -> b i")[..., None]
+    return weights, weights * of_weights
 
 
 def wide_value_attention(
@@ -62,12 +69,12 @@ def wide_value_attention(
 ) -> Float[Tensor, "b e i"]:
     """``sum_j softmax_j(scale q_i . k_j) v_j`` for e >= d, without an i x j matrix."""
     on_cpu = query.device.type == "cpu"
-    eager = not torch.compiler.is_compiling()  # a loop would fix the number of pixels in a graph
-    if on_cpu and eager and query.dtype in (torch.float32, torch.float64):
+    # Blocks would fix the number of pixels in a graph; tensors without values, a subclass, are
+    # counted as on a GPU.
+    plain = type(query) is Tensor and not torch.compiler.is_compiling()
+    if on_cpu and plain and query.dtype in (torch.float32, torch.float64):
         return BlockedAttention.apply(query, key, value, scale)
-    query, key, value = (
-        rearrange(t, "b d n -> b 1 n d").contiguous() for t in (query, key, value)
-    )
+    query, key, value = (rearrange(t, "b d n -> b 1 n d").contiguous() for t in (query, key, value))
     if on_cpu:  # its fused kernel wants all three equally wide
         extra = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, extra)), F.pad(key, (0, extra))  # zeros add no product
@@ -99,12 +106,13 @@ class PositionAttention(nn.Module):
         scale: divide the logits by √d.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w. Fused attention has no second derivatives on a CPU.
+        ``b c h w`` to ``b c h w``, any h and w.
 
     Cost:
         b h w (c² + 2 c d) + b (h w)² (c + d) MACs; c² + 2 c d + c + 2 d + 1 parameters.
-        Memory is linear in h w where attention is fused. A CPU's fused kernel wants B and C as wide
-        as D: there the affinities cost 2 b (h w)² c.
+        Memory is linear in h w. A CPU takes the queries in blocks, and their affinities twice in
+        training. In half precision, or in a compiled graph, its fused kernel does the work: that
+        wants B and C as wide as D, so that the affinities cost 2 b (h w)² c.
 
     Example:
         >>> PositionAttention(64)(torch.randn(2, 64, 9, 7)).shape
@@ -263,8 +271,7 @@ class DualAttention(nn.Module):
             channels) and a 1x1 convolution.
 
     Shape:
-        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1). Fused
-        attention has no second derivatives on a CPU.
+        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1).
 
     Cost:
         2 b h w k² (c e + e²) MACs and those of both attentions at e channels; projection
