@@ -182,7 +182,7 @@ def one_pass(
     x = torch.randn(size, device=device, requires_grad=backward)
     run: Callable = module
     if version == "compiled":
-        torch._dynamo.reset()
+        torch.compiler.reset()
         run = torch.compile(module, backend="eager" if smoke else "inductor")
 
     def once() -> None:

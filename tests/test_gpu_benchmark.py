@@ -38,24 +38,47 @@ def quick(gpu, monkeypatch):
 def test_the_whole_way(gpu, monkeypatch, capsys, tmp_path):
     file = tmp_path / "gpu.json"
     monkeypatch.setattr("gc.collect", lambda *_: 0)  # most of the seconds, before each peak
+    names = gpu["main"].__globals__
+    monkeypatch.setitem(names, "tests", lambda seconds: {"state": "passed"})
+    compiled = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: None)
+    monkeypatch.setattr(torch, "compile", lambda m, backend: compiled.append(m) or m)
+    networks = {name: names["NETWORKS"][name] for name in ("fcn", "classifier")}
+    monkeypatch.setitem(names, "NETWORKS", networks)  # the others take long to build
     found = gpu["main"]([*TWO, "--json", str(file)])
     assert json.loads(file.read_text()) == found
     rows = found["rows"]
     assert [r["state"] for r in rows if r["section"] == "tests"] == ["passed"]
     modules = [r for r in rows if r["section"] == "modules"]
-    assert len(modules) == 2 * 2 * 3 * 2
+    assert len(modules) == 2 * 2 * 3 * 2 and len(compiled) == 2 * 2 * 2
     for row in modules:
         assert row["state"] == "measured" and row["MiB"] > 0
         assert row["time / non_local"] > 0 < row["memory / non_local"]
         assert row["time / non_local"] == 1 or row["name"] != "non_local"
     steps = [r for r in rows if r["section"] == "networks"]
-    assert [r["name"] for r in steps] == ["fcn", "dgcnet", "srnet", "realtime", "classifier"]
+    assert [r["name"] for r in steps] == ["fcn", "classifier"]
     assert all(r["state"] == "measured" and r["images a second"] > 0 for r in steps)
     trained = {r["name"]: r for r in rows if r["section"] == "runs"}
     assert trained.keys() == {"non_local"}
     assert [(r["state"], r["steps"]) for r in trained.values()] == [("measured", 3)]
     assert found["environment"]["torch"] == torch.__version__ and found["environment"]["date"]
     assert "time / non_local" in capsys.readouterr().out
+
+
+def test_the_tests_that_need_cuda_are_found(gpu, monkeypatch):
+    asked = []
+
+    def boxed(command, seconds):
+        asked.extend(command)
+        return 1, "F\n1 failed, 2 passed, 3 skipped in 1.00s"
+
+    monkeypatch.setitem(gpu["main"].__globals__, "boxed", boxed)
+    found = gpu["tests"](60)
+    assert {k: v for k, v in found.items() if k != "tail"} == {
+        "state": "failed", "failed": 1, "passed": 2, "skipped": 3,
+    }  # fmt: skip
+    assert {"test_measuring.py", "test_profiling.py"} <= {Path(word).name for word in asked}
+    assert set(gpu["NETWORKS"]) == {"fcn", "dgcnet", "srnet", "realtime", "classifier"}
 
 
 def test_it_goes_on_where_it_was_stopped(gpu, monkeypatch, tmp_path):
