@@ -1,10 +1,12 @@
 """Every module of the catalogue against its plainest correct version: time and peak memory.
 
     python benchmarks/modules.py [--only criss_cross ocr] [--sides 32 64 96] [--json FILE]
+    python benchmarks/modules.py --public --sides 48 64 --threads 1 --repeats 30
 
 Both use the same weights in one process and take turns; the benchmark stops where their answers or
 their gradients differ. A module whose equation is already what one would write down is its own
-plain version (see ``benchmarks/plain.py``): its time and memory stand alone.
+plain version (see ``benchmarks/plain.py``): its time and memory stand alone. With ``--public`` the
+peer is the form in common use, for the modules that have one, and the ratio comes with quartiles.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from plain import ITSELF, LARGEST, PLAIN
+from plain import ITSELF, LARGEST, PLAIN, PUBLIC
 from torch import Tensor, nn
 
 from contextlab import catalogue, context
@@ -68,12 +70,23 @@ def call(version: Callable, x: Tensor, backward: bool) -> None:
             y.square().mean().backward()
 
 
-def compare(versions: dict[str, Callable], x: Tensor, backward: bool, repeats: int) -> dict:
+def call_alone(version: Callable, x: Tensor, backward: bool) -> None:
+    """Without a loss, which takes as long as a quick module and would hide what that takes."""
+    with torch.set_grad_enabled(backward):
+        y = version(x)
+        if backward:
+            y.backward(y.detach())
+
+
+def compare(
+    versions: dict[str, Callable], x: Tensor, backward: bool, repeats: int, call: Callable = call
+) -> dict:
     """Median times, their ratio in turns, and peak bytes of one or two versions."""
     x = x.clone().requires_grad_(backward)
     seconds, row = {key: [] for key in versions}, {}
     for turn in range(repeats + 1):  # the first is the warm-up, the last takes the memory too
-        for key, version in versions.items():
+        for key in sorted(versions, reverse=turn % 2):  # who comes second finds other caches
+            version = versions[key]
             options = {"repeats": 1, "warmup": 0, "memory": turn == repeats, "device": x.device}
             once = measure(call, version, x, backward, **options)
             if turn:
@@ -81,11 +94,29 @@ def compare(versions: dict[str, Callable], x: Tensor, backward: bool, repeats: i
             if turn == repeats:
                 row[f"{key} (ms)"] = 1e3 * statistics.median(seconds[key])
                 row[f"{key} (MiB)"] = once.peak_bytes / 2**20
-    if "plain" in versions:
-        ratios = [ours / theirs for ours, theirs in zip(*seconds.values())]
-        row["time, ours / plain"] = statistics.median(ratios)
-        row["memory, plain / ours"] = row["plain (MiB)"] / row["ours (MiB)"]
+    for peer in versions.keys() & {"plain", "public"}:
+        ratios = [ours / theirs for ours, theirs in zip(seconds["ours"], seconds[peer])]
+        row[f"time, ours / {peer}"] = statistics.median(ratios)
+        if peer == "public" and len(ratios) > 1:
+            row["quartiles"] = [round(q, 2) for q in statistics.quantiles(ratios)[::2]]
+        row[f"memory, {peer} / ours"] = row[f"{peer} (MiB)"] / row["ours (MiB)"]
     return row
+
+
+def public_rows(name: str, sides: list[int], channels: int, repeats: int, device: str) -> list:
+    """One row for every side and pass, against the form in common use."""
+    module, rows = build(name, channels).to(device), []
+    public = functools.partial(PUBLIC[name], module)
+    for side in sides:
+        x = torch.randn(1, channels, side, side, device=device)
+        check(name, module, PUBLIC[name], x, gradients=True)
+        for title, backward in PASSES.items():
+            print(f"{name}, {side} x {side}, {title}", file=sys.stderr)
+            versions = {"ours": module, "public": public}
+            row = {"module": name, "side": side, "pass": title}
+            rows.append(row | compare(versions, x, backward, repeats, call_alone))
+            module.zero_grad()
+    return rows
 
 
 def rows_of(name: str, sides: list[int], channels: int, repeats: int, device: str) -> list[dict]:
@@ -125,7 +156,7 @@ def exponents(rows: list[dict]) -> list[dict]:
     for name in dict.fromkeys(row["module"] for row in rows):
         for title in PASSES:
             fit = {"module": name, "pass": title}
-            for version in ("ours", "plain"):
+            for version in ("ours", "plain", "public"):
                 key = f"{version} (MiB)"
                 points = by_pixels(rows, name, title, key)
                 if len(points) > 1:
@@ -171,12 +202,17 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--only", nargs="+", choices=list(catalogue()), metavar="NAME")
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96])
     parser.add_argument("--channels", type=int, default=512)
+    parser.add_argument("--public", action="store_true", help="against the forms in common use")
     chosen = parse(parser, arguments)
+    names = chosen.only or list(PUBLIC if chosen.public else catalogue())
+    if chosen.public and (missing := set(names) - PUBLIC.keys()):
+        parser.error(f"expected --only among {', '.join(PUBLIC)}, got {', '.join(sorted(missing))}")
 
     where = setting(chosen.device, chosen.channels)
     sides, rows, fits = sorted(set(chosen.sides)), [], []
-    for name in chosen.only or catalogue():
-        rows += rows_of(name, sides, chosen.channels, chosen.repeats, chosen.device)
+    measured = public_rows if chosen.public else rows_of
+    for name in names:
+        rows += measured(name, sides, chosen.channels, chosen.repeats, chosen.device)
         fits = exponents(rows)
         if chosen.json:  # after each module, since all of them take long
             chosen.json.write_text(json.dumps(where | {"rows": rows, "exponents": fits}, indent=1))

@@ -225,6 +225,39 @@ def dual_graph(module: nn.Module, x: Tensor) -> Tensor:
     return x + coordinate_branch(module.coordinate, x) + feature_branch(module.feature, x)
 
 
+def public_global_context(module: nn.Module, x: Tensor) -> Tensor:
+    """Pooling as a product of the map with the mask, and a bottleneck of 1 x 1 convolutions."""
+    b, c, h, w = x.shape
+    mask = torch.softmax(module.mask(x).view(b, 1, h * w), 2)
+    pooled = torch.matmul(x.view(b, 1, c, h * w), mask.unsqueeze(-1)).view(b, c, 1, 1)
+    squash, norm, expand = module.squash, module.norm, module.expand
+    e = nn.functional.conv2d(pooled, squash.weight[..., None, None], squash.bias)
+    shape = (len(norm.weight), 1, 1)
+    affine = norm.weight.view(shape), norm.bias.view(shape)
+    e = torch.relu(nn.functional.layer_norm(e, shape, *affine, norm.eps))
+    e = nn.functional.conv2d(e, expand.weight[..., None, None], expand.bias)
+    return x + e if module.fuse == "add" else x * torch.sigmoid(e)
+
+
+def public_position_attention(module: nn.Module, x: Tensor) -> Tensor:
+    """Two batched products with the affinities of all pairs between them."""
+    b, c, h, w = x.shape
+    query = module.query(x).view(b, -1, h * w).permute(0, 2, 1)
+    key, value = (t(x).view(b, -1, h * w) for t in (module.key, module.value))
+    products = torch.bmm(query, key)
+    if module.scale != 1:
+        products = module.scale * products
+    affinity = torch.softmax(products, -1)
+    e = torch.bmm(value, affinity.permute(0, 2, 1)).view(b, c, h, w)
+    return module.alpha * e + x
+
+
+#: the form in common use where one differs from ours, written anew from the equations
+PUBLIC: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "gcnet": public_global_context,
+    "position_attention": public_position_attention,
+}
+
 #: modules whose forward pass is the equation as it stands already
 ITSELF = frozenset(
     {"aspp", "cbam", "channel_attention", "convnext", "coordinate_attention", "dense_aspp"}

@@ -184,7 +184,7 @@ def sweep(folder: str | Path, name: str | None = None) -> None:
             continue
         if not path.is_dir():
             path.unlink(missing_ok=True)
-        elif made_here(path):
+        elif (path / MARK).is_file():  # whole or, after a kill, begun
             shutil.rmtree(path, ignore_errors=True)
         else:
             remove_empty(path)

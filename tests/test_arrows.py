@@ -16,6 +16,7 @@ HOUSE = Path(contextlab.__file__).parent
 ARROWS: dict[str, tuple[str, str]] = {
     "__init__": ("modules", ""),
     "home": ("", ""),
+    "extras": ("", ""),
     "modules": ("", "torch einops"),
     "backbones": ("", "torch einops timm safetensors huggingface_hub"),
     "networks": ("modules backbones", "torch einops"),
@@ -42,10 +43,11 @@ ARROWS: dict[str, tuple[str, str]] = {
         "torch einops numpy matplotlib PIL ipywidgets IPython",
     ),
     "machine": ("home training", "torch"),
-    "__main__": (
+    "cli": (
         "home modules backbones networks data training costs probes views runs claims machine",
         "torch numpy PIL matplotlib",
     ),
+    "__main__": ("cli", ""),
     "exercises": (
         "home modules backbones networks data training costs probes views runs claims machine",
         "torch einops numpy matplotlib ipywidgets IPython nbformat nbclient",
@@ -86,8 +88,10 @@ def forbidden(path: str, source: str) -> list[str]:
         top, _, rest = name.partition(".")
         if top == "contextlab":
             unit = rest.partition(".")[0] or "__init__"
+            # every room may say what is to be installed
+            allowed = unit in parts | {part, "extras"}
             # the front door leads to the modules
-            allowed = unit in parts | {part} or (unit == "__init__" and "modules" in parts)
+            allowed = allowed or (unit == "__init__" and "modules" in parts)
         else:
             allowed = top in sys.stdlib_module_names or top in libraries
             allowed = allowed or (path == JAXTYPING and top == "jaxtyping")

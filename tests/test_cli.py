@@ -11,9 +11,12 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from contextlab import __main__ as cli
-from contextlab import catalogue, claims, data, runs, training
+import contextlab
+from contextlab import catalogue, cli, costs, data, home, runs, training
 from contextlab.claims import lists
+from contextlab.cli import _pictures, _words
+from contextlab.cli.runs import PACKAGE
+from contextlab.cli.train import BUDGETS
 from contextlab.training import checkpoints
 
 NETWORK = "tf_efficientnet_lite0"
@@ -52,7 +55,7 @@ def test_camvid_from_images_to_a_picture_of_the_predictions(camvid, tmp_path, ca
     assert cli.main([*camvid, "--context", "non_local"]) == 0
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
-    assert names == {"metrics.json", "weights.safetensors", "predictions.png"}
+    assert names == {"metrics.json", "weights.safetensors", "predictions.png", home.MARK}
     said = capsys.readouterr().out
     for name in (*data.CamVid.classes, "mIoU", "pixel accuracy", "2 steps", str(out)):
         assert name in said
@@ -117,7 +120,9 @@ def test_a_finished_training_is_shown_and_not_repeated(tmp_path, capsys, monkeyp
     table = [line for line in first.splitlines() if line.startswith(("sky", "mIoU", "road"))]
     assert len(table) == 3 and all(line in second for line in table)
     assert cli.main([*STREETS, "--out", str(tmp_path / "out")]) == 2
-    assert "another configuration (data_options)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "another configuration (data_options)" in said and "--out" in said
+    assert "elete" not in first + second + said
 
 
 def test_options_reach_the_recipe(empty_home, capsys):
@@ -139,7 +144,7 @@ def test_options_reach_the_recipe(empty_home, capsys):
         ([*STREETS, "--context", "non_locl"], "non_local"),
         (["train", "--data", "camvid", "--control"], "--control belongs to streets"),
         (["runs", "--only", "nothing"], "no shipped run is called 'nothing'"),
-        (["evaluate", "nowhere.json"], "nowhere.json is not a whole run"),
+        (["evaluate", "nowhere.json"], "no run at nowhere.json, and none is called so"),
     ],
 )
 def test_mistakes_are_named_without_a_traceback(words, message, capsys):
@@ -164,9 +169,117 @@ def test_evaluate_scores_a_stored_run_again(tmp_path, capsys):
     assert "8 images of test" in said and "stored" not in said
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "weights.safetensors", "predictions.png"])
+def test_what_somebody_else_made_is_left_alone(tmp_path, name, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "train", None)
+    (tmp_path / name).write_text("mine")
+    assert cli.main([*STREETS, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / name) in said and "elete" not in said and "Traceback" not in said
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_notes_beside_and_in_the_training_state_stay(tmp_path):
+    note, beside = tmp_path / "state" / "notes.txt", tmp_path / "notes.txt"
+    note.parent.mkdir()
+    for path in (note, beside):
+        path.write_text("mine")
+    assert cli.main([*STREETS, "--out", str(tmp_path)]) == 0
+    assert note.read_text() == beside.read_text() == "mine"
+    assert [path.name for path in note.parent.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "metrics.json").is_file()
+
+
+def test_a_picture_replaces_its_own_kind_only(tmp_path):
+    own, foreign = tmp_path / "own.png", tmp_path / "foreign.png"
+    _pictures.write_picture(own, b"one")
+    _pictures.write_picture(own, b"two")
+    assert own.read_bytes() == b"two"
+    foreign.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"foreign.png is there already"):
+        _pictures.write_picture(foreign, b"one")
+    assert foreign.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "make, name, said",
+    [
+        (lambda f: f.mkdir(), "run", "holds no metrics.json, so no finished run"),
+        (
+            lambda f: f.write_bytes(bytes(range(256)) * 9),
+            "a.json",
+            "a.json is no run of contextlab",
+        ),
+        (lambda f: f.write_text('{"config": 3}'), "a.json", "a.json is no run of contextlab"),
+        (lambda f: f.write_text('{"config": {}, "metrics": {}}'), "a.json", "is damaged or was"),
+        (lambda f: save_file({}, f), "w.safetensors", "holds weights: give the folder of `train`"),
+    ],
+)
+def test_what_is_no_run_is_named_in_one_sentence(tmp_path, make, name, said, capsys):
+    make(tmp_path / name)
+    assert cli.main(["evaluate", str(tmp_path / name)]) == 2
+    found = capsys.readouterr().err
+    assert said in found and found.count("\n") == 1 and len(found) < 400 and "elete" not in found
+
+
+def test_weights_that_are_not_those_of_the_run_are_named(tmp_path, capsys):
+    assert cli.main([*STREETS, "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    weights = tmp_path / "weights.safetensors"
+    assert cli.main(["evaluate", str(weights)]) == 2
+    assert f"the run that they belong to is {tmp_path / 'metrics.json'}" in capsys.readouterr().err
+    weights.write_bytes(weights.read_bytes() + b" ")
+    for words in (["evaluate", str(tmp_path)], [*STREETS, "--out", str(tmp_path)]):
+        assert cli.main(words) == 2
+        said = capsys.readouterr().err
+        assert f"{weights} is not the file that metrics.json was written with" in said
+        assert "elete" not in said
+    weights.unlink()
+    assert cli.main(["evaluate", str(tmp_path)]) == 2
+    assert "names the weights weights.safetensors, which are missing" in capsys.readouterr().err
+
+
+def test_random_weights_are_an_experiment_of_their_own(camvid, tmp_path):
+    given = camvid.index("--weights") + 1
+    assert cli.main([*camvid[:given], "random", *camvid[given + 1 :], "--frozen"]) == 0
+    config = runs.read(tmp_path / "out" / "metrics.json").config
+    assert config.backbone_options == {"output_stride": 16, "weights": "random"}
+    assert cli.main(["evaluate", str(tmp_path / "out"), *camvid[3:5]]) == 0
+    assert cli.main(camvid) == 2  # the file of ImageNet's is another one
+
+
+def test_smoke_computes_the_maps_of_its_own_images_only(camvid, tmp_path, empty_home):
+    assert runs.camvid(frozen=True, budget="smoke").pool == 16
+    assert runs.camvid(frozen=True, budget="quick").pool is None
+    assert runs.camvid(budget="smoke").pool is None
+
+
+def test_the_size_of_images_is_a_question_of_options(camvid, tmp_path, capsys):
+    words = [*camvid, "--backbone", "swin_tiny_patch4_window7_224", "--output-stride", "32"]
+    words[words.index("--weights") + 1] = "random"
+    words.insert(-4, "--frozen")
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "give --backbone-option strict_img_size=False" in said
+    assert cli.main([*words, "--backbone-option", "strict_img_size=False"]) == 0
+    option = runs.read(tmp_path / "out" / "metrics.json").config.backbone_options
+    assert option["strict_img_size"] is False
+
+
+def test_runs_needs_a_folder_that_is_meant_for_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "train", None)
+    monkeypatch.setattr(runs, "shipped_folder", lambda: None)
+    assert cli.main(["runs"]) == 2
+    said = capsys.readouterr().err
+    assert "work in a checkout of contextlab, or name a folder with --folder" in said
+    monkeypatch.setattr(runs, "shipped_folder", lambda: PACKAGE / "runs" / "shipped")
+    assert cli.main(["runs"]) == 2
+    assert "is not among the runs that the installed package brings" in capsys.readouterr().err
+
+
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs})
     monkeypatch.setattr(lists, "_with_weights", lambda: configs[:1])
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
@@ -181,7 +294,7 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
     monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "runs"))
     assert cli.main(["evaluate", first]) == 0
     assert f"{first}, 8 images of val" in capsys.readouterr().out
-    monkeypatch.setattr(lists, "_groups", lambda: {"two": configs[:1]})
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs[:1]})
     assert cli.main(words) == 0
     said = capsys.readouterr().out
     assert "line 2 of" in said and f"{second} is of no shipped configuration" in said
@@ -190,17 +303,19 @@ def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypat
 def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch, capsys):
     shown = runs.streets(control=True, budget="smoke")
     coming = runs.far(control=True, budget="smoke")
-    monkeypatch.setattr(claims, "shipped", lambda: [shown])
-    monkeypatch.setattr(claims, "planned", lambda: [coming])
-    words = ["runs", "--list", "--folder", str(tmp_path)]
-    assert cli.main(words) == 0
+    made, ahead = {"made": [shown]}, {"made": [shown], "ahead": [coming]}
+    monkeypatch.setattr(lists, "_groups", lambda planned=False: ahead if planned else made)
+    monkeypatch.setattr(lists, "_with_weights", lambda: [])
+    folder = tmp_path / "runs"
+    words = ["runs", "--folder", str(folder)]
+    assert cli.main([*words, "--list"]) == 0
     said = capsys.readouterr().out
     assert shown.name in said and coming.name not in said
     assert cli.main([*words, "--only", "far-"]) == 0
     said = capsys.readouterr().out
     assert coming.name in said and shown.name not in said
-    (tmp_path / f"{coming.name}.json").write_text("")
-    assert cli.main(words) == 0
+    assert [path.name for path in folder.iterdir()] == ["ahead.jsonl"]
+    assert cli.main([*words, "--list"]) == 0  # and what has been made is not called misplaced
     assert "no shipped configuration" not in capsys.readouterr().out
 
 
@@ -214,6 +329,14 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
     assert cli.main(["bill", "SRNet V", "CGRSeg heads"]) == 0
     said = capsys.readouterr().out
     assert "SRNet (DFv2)" in said and "HamHead" in said and "SRNet X" not in said
+    legend = said.partition("SRNet Table V")[0]
+    for word in ("published", "ours", "true", "prints alike", "grade", *costs.GRADES):
+        assert word in legend
+    plot = tmp_path / "bill.png"
+    assert cli.main(["bill", "SRNet V", "--plot", str(plot)]) == 0
+    assert "3 of 3 print alike" in capsys.readouterr().out
+    with Image.open(plot) as picture:
+        assert picture.width > 600
     assert cli.main(["bill", "SRNet VI"]) == 2
     assert "expected a table of" in capsys.readouterr().err
 
@@ -224,17 +347,108 @@ def test_the_bill_and_the_claims_are_printed(capsys, tmp_path, monkeypatch):
         for side in (32, 96)
     ]
     times.write_text(json.dumps({"rows": measured}))
-    monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "none"))
-    assert cli.main(["claims", "--times", str(times), "--only", "[DS]1*"]) == 0
+    assert cli.main(["claims", "--times", str(times), "--only", "S16", "--long"]) == 0
     said = capsys.readouterr().out
     assert "S16" in said and "exponents of N 2.00 and 1.00" in said and "D4" not in said
-    # those above are counted; these are decided by runs, and none is here
-    assert "D1 (DGCNet" in said and "both against none (claimed +5.3): 0 of 5 pairs of runs" in said
-    assert cli.main(["claims", "--only", "C1"]) == 2
-    assert "no claim is called 'C1'" in capsys.readouterr().err
+    assert cli.main(["claims", "--only", "C99"]) == 2
+    assert "no claim is called 'C99'" in capsys.readouterr().err
     times.write_text("{}")
     assert cli.main(["claims", "--times", str(times)]) == 2
     assert "holds no measured times" in capsys.readouterr().err
+    monkeypatch.setenv("CONTEXTLAB_RUNS", str(tmp_path / "none"))
+    assert cli.main(["claims", "--only", "[DS]1*"]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_the_ledger_is_told_in_lines_and_as_a_page(capsys, tmp_path):
+    words = ["claims", "--only", "[DS]1[23]"]
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("4 claims: 1 right, ") and "1 misprint" in lines[0]
+    assert any(line.startswith("misprint        S13  bus gains 17.4") for line in lines)
+    assert "points; class means" not in "".join(lines)
+    page, foreign = tmp_path / "ledger.html", tmp_path / "page.html"
+    for _ in range(2):  # the second time it replaces its own
+        assert cli.main([*words, "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "points; class means" in text and 'id="S13"' in text
+    foreign.write_text("mine")
+    assert cli.main([*words, "--html", str(foreign)]) == 2
+    assert foreign.read_text() == "mine" and "page.html is there" in capsys.readouterr().err
+
+
+def test_help_and_version_name_the_program(monkeypatch, capsys):
+    for called, name in (
+        ("/bin/contextlab", "contextlab"),
+        ("x/__main__.py", "python -m contextlab"),
+    ):
+        monkeypatch.setattr(sys, "argv", [called])
+        for words in (["--help"], ["train", "--help"]):
+            with pytest.raises(SystemExit, match="0"):
+                cli.main(words)
+            assert capsys.readouterr().out.startswith(f"usage: {name} ")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"contextlab {contextlab.__version__}\n"
+
+
+def test_the_budgets_of_the_options_are_those_of_training():
+    assert tuple(training.BUDGETS) == BUDGETS
+
+
+@pytest.mark.parametrize(
+    "message, said",
+    [
+        ("pass weights='random', or the", "give --weights random, or the"),
+        ("and pass weights='path/to/m.safetensors'", "and --weights path/to/m.safetensors"),
+        (
+            "as it is: pass img_size=(36, 48)",
+            "as it is: give --backbone-option 'img_size=(36, 48)'",
+        ),
+        ("precision='no' if it was 'bf16'; and", "no --bf16; and"),
+        ("nothing of the kind", "nothing of the kind"),
+    ],
+)
+def test_messages_speak_the_command_line(message, said):
+    assert _words.spoken(message).replace("pass --", "--") == said
+
+
+def _process(*words, **environment):
+    return subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "0", **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    "encoding, read", [("cp1252", b"A^T th\xe9ta theta"), ("cp437", b" x "), ("gbk", b"^2")]
+)
+def test_output_in_an_old_encoding_comes_to_its_end(encoding, read):
+    odd = "from contextlab import cli; s = cli.main(['catalogue']); print('Aᵀ théta θ'); exit(s)"
+    process = _process("-c", odd, PYTHONIOENCODING=encoding)
+    said, wrong = process.communicate(timeout=120)
+    assert process.returncode == 0 and not wrong
+    assert read in said and b"strip_pooling" in said
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly():
+    process = _process("-c", "from contextlab import cli; exit(cli.main(['catalogue']))")
+    process.stdout.close()
+    assert process.wait(timeout=120) == 141 and process.stderr.read() == b""
+
+
+def test_help_imports_nothing_that_it_does_not_need():
+    code = (
+        "import sys, contextlab\nbefore = set(sys.modules)\nfrom contextlab import cli\n"
+        "try: cli.main(['train', '--help'])\nexcept SystemExit: pass\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - sys.stdlib_module_names), file=sys.stderr)"
+    )
+    process = _process("-c", code)
+    said, new = process.communicate(timeout=120)
+    assert b"--backbone" in said and new.decode().strip() == "['contextlab']"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")

@@ -215,7 +215,7 @@ def change(path, edit):
 def test_a_run_that_does_not_match_is_refused_with_the_remedy(trained, tmp_path, edit, message):
     path = copy_of(trained, tmp_path / "shipped")
     change(path, edit)
-    with pytest.raises(ValueError, match=f"{message}.*: delete it and train the run anew"):
+    with pytest.raises(ValueError, match=f"{message}.*: move it away and train the run anew"):
         runs.load_or_train(trained.config)
 
 
@@ -320,7 +320,7 @@ def test_an_experiment_is_shipped_whole_and_compares_seed_by_seed():
         )
         for found in cells.values():
             assert tuple(c.seed for c in found) == experiment.seeds
-    with pytest.raises(ValueError, match=r"an experiment of D1.*got 'D99'"):
+    with pytest.raises(ValueError, match=r"an experiment of .*D1,.*got 'D99'"):
         claims.configs("D99")
 
 

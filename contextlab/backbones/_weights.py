@@ -11,13 +11,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from contextlab.extras import need
+
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_NOT_SHAPES = ("features_only", "out_indices", "output_stride")
+# timm fits weights to img_size as it loads them
+_NOT_SHAPES = ("features_only", "out_indices", "output_stride", "img_size")
+
+
+def timm():
+    """The library timm, which is imported when a network of it is wanted."""
+    need("a network of timm", "timm", "safetensors", "huggingface_hub")
+    import timm
+
+    return timm
 
 
 def create(name: str, weights: str | Path, **options) -> nn.Module:
@@ -35,25 +44,25 @@ def create(name: str, weights: str | Path, **options) -> nn.Module:
     """
     check_choice(weights)
     if weights == "random":
-        return timm.create_model(name, pretrained=False, **options)
+        return timm().create_model(name, pretrained=False, **options)
     if weights == "imagenet":
         file = hub_file(name)
     else:
         with torch.device("meta"):
             shapes = {k: v for k, v in options.items() if k not in _NOT_SHAPES}
-            model = timm.create_model(name, pretrained=False, **shapes)
+            model = timm().create_model(name, pretrained=False, **shapes)
         file = Path(weights)
         check_file(file, model.state_dict(), classifiers(model))
     with _quiet():
         overlay = {"file": str(file), "custom_load": False}
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        return timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
 
 
 def check_name(name: str) -> None:
     """Refuse a name that timm does not know, and name the closest ones."""
-    if timm.is_model(name):
+    if timm().is_model(name):
         return
-    close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
+    close = difflib.get_close_matches(name.split(".")[0], timm().list_models(), n=3)
     hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists them"
     raise ValueError(f"expected 'course' or the name of a timm network, got {name!r}; {hint}")
 
@@ -76,6 +85,9 @@ def classifiers(model: nn.Module) -> tuple[str, ...]:
 
 def load_file(module: nn.Module, path: str | Path) -> None:
     """Load a local .safetensors file whose names and shapes are exactly the module's."""
+    need("a file of weights", "safetensors")
+    from safetensors import safe_open
+
     expected = module.state_dict()
     check_file(path, expected)
     with safe_open(path, "pt") as file:
@@ -95,6 +107,9 @@ def check_file(
         FileNotFoundError: there is no such file.
         ValueError: the file is cut, of another format, or made for another network.
     """
+    need("a file of weights", "safetensors")
+    from safetensors import SafetensorError, safe_open
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a .safetensors file with weights at {path}; none there")
@@ -139,7 +154,7 @@ def hub_file(name: str) -> str:
     # Imported here: only this function needs the hub, and importing it takes a while.
     import huggingface_hub as hub
 
-    config = timm.get_pretrained_cfg(name)
+    config = timm().get_pretrained_cfg(name)
     repository = config.hf_hub_id if config else None
     if not repository:
         raise ValueError(

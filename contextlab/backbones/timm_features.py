@@ -9,7 +9,6 @@ RegNet and many more); the others, mostly transformers, stay at the stride they 
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -30,11 +29,12 @@ class TimmFeatures(nn.Module):
         options: passed on to ``timm.create_model``.
 
     Shape:
-        normalised image ``b 3 h w`` -> one map ``b c h/stride w/stride`` per index. A network that
-        was made for one image size says so itself; with most, ``dynamic_img_size=True`` helps.
+        normalised image ``b 3 h w`` -> one map ``b c h/stride w/stride`` per index.
 
     Raises:
-        ValueError: timm does not know the network, or the network cannot have the stride.
+        ValueError: timm does not know the network, or the network cannot have the stride; in use,
+            the network was made for one size of images and met another: the message names the
+            option that helps.
 
     Example:
         >>> import torch
@@ -65,6 +65,7 @@ class TimmFeatures(nn.Module):
         chosen = tuple(maps[-2:] if out_indices is None else out_indices)
         if not chosen or list(chosen) != sorted(set(chosen) & set(maps)):
             raise ValueError(f"expected rising out_indices out of 0 to {maps[-1]}, got {chosen}")
+        self._made = name, options | {"features_only": True, "out_indices": chosen}
         self.net = _weights.create(name, weights, features_only=True, out_indices=chosen, **options)
         info = self.net.feature_info
         self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
@@ -75,17 +76,58 @@ class TimmFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised image ``b 3 h w`` -> maps, finest first."""
-        maps = self.net(x)
+        try:
+            maps = self.net(x)
+        except (AssertionError, RuntimeError) as error:
+            raise self._size_problem(x, error) from error
         if self._channels_last:
             maps = [m.permute(0, 3, 1, 2) for m in maps]
         return maps
+
+    def _size_problem(self, x: Tensor, error: Exception) -> Exception:
+        """The error in words if the size of the images causes it, with an option that was tried."""
+        name, options = self._made
+        size = tuple(x.shape[-2:])
+        if _takes(name, options, size):
+            return error
+        remedies = [{key: value} for key, value in _ANY_SIZE] + [dict(_ANY_SIZE[1:])]
+        remedies.append({"img_size": size})
+        for remedy in remedies:
+            if _takes(name, options | remedy, size):
+                found = " and pass ".join(f"{key}={value}" for key, value in remedy.items())
+                return ValueError(f"{name} does not take images of {size} as it is: pass {found}")
+        return ValueError(
+            f"{name} does not take images of {size} ({error}), and no option of timm's "
+            "helps: choose another network, such as tf_efficientnet_lite0, or another size"
+        )
+
+
+# what lets timm's networks take images of any size, one or the other
+_ANY_SIZE = (
+    ("strict_img_size", False),
+    ("dynamic_img_size", True),
+    ("dynamic_img_pad", True),
+)
+
+
+def _takes(name: str, options: dict, size: tuple[int, ...]) -> bool:
+    """Whether a network runs on images of a size, found without weights or memory."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            net = _weights.timm().create_model(name, pretrained=False, **options).eval()
+            net(torch.empty(1, 3, *size))
+    except Exception:  # whatever timm's networks raise
+        return False
+    return True
 
 
 def _strides(name: str, options: dict) -> list[int]:
     """The strides of all of a network's maps, found without weights or memory."""
     try:
         with torch.device("meta"):
-            net = timm.create_model(name, pretrained=False, features_only=True, **options)
+            net = _weights.timm().create_model(
+                name, pretrained=False, features_only=True, **options
+            )
     except (TypeError, AssertionError) as error:
         if "output_stride" in options:
             stride = options["output_stride"]

@@ -8,6 +8,10 @@ One file a paper holds its experiments, the settings and controls that decide, a
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "scipy")
+
 from .entries import Entry, entries, entry
 from .evidence import (
     Paired,

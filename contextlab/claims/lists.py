@@ -188,21 +188,15 @@ def misplaced(folder: str | Path) -> list[str]:
     known = {config.name for config in shipped() + planned()}
     for path in sorted(folder.glob("*")):
         if path.suffix != MANY and not (path.suffix == ".safetensors" and path.stem in known):
-            found.append(f"{path} is of no shipped configuration: delete it")
+            found.append(f"{path} is of no shipped configuration: it does not belong here")
     return found
 
 
 def planned() -> list[Config]:
     """The runs of experiments that are planned and not all made, without those that are shipped."""
     made = {config.hash for config in shipped()}
-    found = [
-        config
-        for experiment in EXPERIMENTS.values()
-        if experiment.planned
-        for configs in experiment.configs().values()
-        for config in configs
-    ]
-    return [config for config in _once(found) if config.hash not in made]
+    every = _once([config for group in _groups(planned=True).values() for config in group])
+    return [config for config in every if config.hash not in made]
 
 
 def keeps_weights(config: Config) -> bool:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .bill import BILLS, Line, bill, lines
+from .bill import BILLS, GRADES, Line, bill, lines
 from .counting import Cost, count, needed_macs
 from .fitting import Fit, fit_exponent
 from .layers import Summary, summary
@@ -18,6 +18,7 @@ from .table import Table
 
 __all__ = [
     "BILLS",
+    "GRADES",
     "REPORT_CLASSES",
     "REPORT_IOU",
     "REPORT_MIOU",

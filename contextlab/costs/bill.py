@@ -2,14 +2,7 @@
 
 Beside every printed figure stand ours under the paper's own convention (see ``published.py`` and
 ``_readings.py``), and what this library's module truly costs, matrix products included. A match is
-worth what its grade says:
-
-predicted         the configuration was fixed before anyone looked at the number
-selected (n)      the best of about n configurations or ways of counting
-fitted            something was solved from the printed value: a consistent story, no proof
-not reproducible  no sensible configuration gives the number
-misprint?         ours differs by exactly 10.00: a guess, not a fact
-not printed       the source has no such figure; ours stands alone
+worth what its grade (see `GRADES`) says.
 """
 
 from __future__ import annotations
@@ -30,7 +23,15 @@ from .counting import count, needed_macs
 from .fitting import fit_exponent
 from .table import Table
 
-GRADES = ("predicted", "selected", "fitted", "not reproducible", "misprint?", "not printed")
+#: grade of a match to what it means
+GRADES = {
+    "predicted": "the configuration was fixed before anyone looked at the number",
+    "selected": "the best of about so many configurations or ways of counting",
+    "fitted": "something was solved from the printed value: a consistent story, no proof",
+    "not reproducible": "no sensible configuration gives the number",
+    "misprint?": "ours differs by exactly 10.00: a guess, not a fact",
+    "not printed": "the source has no such figure; ours stands alone",
+}
 FLOPS, PARAMETERS, MEMORY = "FLOPs (G)", "parameters (M)", "memory (MB)"
 COLUMNS = (FLOPS, PARAMETERS, MEMORY)
 

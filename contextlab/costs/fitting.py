@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from contextlab.extras import need
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Fit:
 
     def __call__(self, size):
         """The value that the law gives for a size (a number or an array)."""
+        import numpy as np
+
         return self.coefficient * np.asarray(size, float) ** self.exponent
 
     def __str__(self) -> str:
@@ -47,6 +49,9 @@ def fit_exponent(sizes: Sequence[float], values: Sequence[float]) -> Fit:
         >>> round(fit_exponent([16, 32, 64], [3 * 16**2, 3 * 32**2, 3 * 64**2]).exponent, 3)
         2.0
     """
+    need("a fit", "numpy")
+    import numpy as np
+
     x, y = np.asarray(sizes, float), np.asarray(values, float)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"expected as many values as sizes, got {y.shape} for {x.shape}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from contextlab.extras import need
+
 Value = str | int | float | None
 
 
@@ -110,6 +112,7 @@ class Table:
         Returns:
             the figure, and the numbers behind it: name of the row to (x, y).
         """
+        need("a plot", "matplotlib")
         from matplotlib.figure import Figure
 
         name = next((c for c in self.columns if self._is_text(c)), None)

@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "PIL")
+
 import os
 
 from . import bounds

@@ -40,7 +40,18 @@ VOID = 11
 COUNTS = {"train": 367, "val": 101, "test": 233}
 """Number of frames of each split."""
 
-REMEDY = "python data_scripts/camvid.py fetches it (187 MB); with --from it takes a copy at hand"
+
+def _remedy(script: Path) -> str:
+    """How to get the data set; the script lies in the repository alone."""
+    if script.is_file():
+        return "python data_scripts/camvid.py fetches it (187 MB); with --from it takes a copy"
+    return (
+        "the script data_scripts/camvid.py of contextlab's repository fetches it (the installed "
+        "package does not bring it); where a copy is at hand, name its folder: root"
+    )
+
+
+REMEDY = _remedy(Path(__file__).parents[2] / "data_scripts" / "camvid.py")
 
 
 def default_root() -> Path:

@@ -11,7 +11,19 @@ In a lesson three calls are enough::
 Each `lesson_NN.py` beside this file is the single source of one lesson's exercises and quiz.
 """
 
-from contextlab.exercises._checks import Unsolved, Wrong, call, largest_tensor, raises, same
+from contextlab.extras import need
+
+need(__name__, "numpy", "ipywidgets")
+
+from contextlab.exercises._checks import (
+    Unsolved,
+    Wrong,
+    call,
+    finite,
+    largest_tensor,
+    raises,
+    same,
+)
 from contextlab.exercises._core import (
     Exercise,
     WrongAnswer,
@@ -36,6 +48,7 @@ __all__ = [
     "call",
     "check",
     "find",
+    "finite",
     "hint",
     "judge",
     "largest_tensor",

@@ -129,9 +129,38 @@ def same(
             raise Wrong(f"{what} should be a number, got {describe(got)}.{because}") from None
         # written so that nan is wrong too
         if not abs(number - want) <= atol + rtol * abs(want):
-            raise Wrong(f"{what} is {number:g}; that is not the value.{because}")
+            raise Wrong(f"{what} is {_apart(number, want)}.{because}")
     elif got != want:
-        raise Wrong(f"{what} is {describe(got)}; that is not the value.{because}")
+        raise Wrong(f"{what} is {describe(got)}, and should be {describe(want)}.{because}")
+
+
+def finite(got: Any, *, what: str = "the result") -> None:
+    """Refuse nan and inf that an exp of large scores makes.
+
+    Args:
+        got: the learner's tensor, made of scores of some hundreds.
+        what: how the message names it.
+
+    Raises:
+        Wrong: it is not finite.
+    """
+    if isinstance(got, Tensor) and not got.isfinite().all():
+        raise Wrong(
+            f"{what} is {float(got[~got.isfinite()][0])} for scores of some hundreds: exp "
+            "overflows beyond 88. Subtract the largest score first, as torch.softmax and "
+            "log_softmax do; the result is the same."
+        )
+
+
+def _apart(number: float, want: float) -> str:
+    """Two numbers with as many digits as tell them apart."""
+    if float(number).is_integer() and float(want).is_integer():
+        return f"{number:,.0f}, and should be {want:,.0f}"
+    for digits in (4, 6, 9, 17):
+        one, other = f"{number:,.{digits}g}", f"{want:,.{digits}g}"
+        if one != other:
+            break
+    return f"{one}, and should be {other}"
 
 
 def _same_tensor(got: Any, want: Tensor, what: str, atol: float, rtol: float, because: str) -> None:

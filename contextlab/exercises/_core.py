@@ -176,7 +176,9 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
         # seeded, so that the same answer always gets the same message
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        # gradients are recorded, whatever the learner has switched off
+        grad = torch.inference_mode(False), torch.enable_grad()
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), grad[0], grad[1]:
             torch.default_generator.manual_seed(0)  # torch.manual_seed would reach the GPUs' too
             np.random.seed(0)
             random.seed(0)

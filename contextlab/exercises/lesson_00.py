@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, same
+from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, finite, same
 
 TITLE = "Start here"
 
@@ -71,7 +71,7 @@ def _check_pixel_loss(pixel_loss):
     same(got, 2 * math.log(2), what="the loss of the two pixels above")
     for b, k, h, w in ((2, 5, 3, 4), (1, 13, 6, 2)):
         logits, labels = torch.randn(b, k, h, w), torch.randint(k, (b, h, w))
-        labels[:, 0, :] = 255
+        labels[0, 0, :] = 255  # of the first image alone, so that images weigh differently
         valid = labels != 255
         picked = logits.log_softmax(1).gather(1, labels.where(valid, 0)[:, None])[:, 0]
         want = -picked[valid].mean()
@@ -81,11 +81,25 @@ def _check_pixel_loss(pixel_loss):
             "divide by the number of pixels that have a label.",
             -picked.mean(): "pixels labelled 255 take part, as if they were of class 0. They have "
             "no label, so they have no loss.",
+            -torch.stack([p[v].mean() for p, v in zip(picked, valid)]).mean(): "this is the mean "
+            "over the images of each one's mean, so a pixel of an image with few labels weighs "
+            "more. Take one mean over all pixels that have a label.",
         }
         for mistake, message in mistakes.items():
             if isinstance(got, Tensor):
                 _refuse(got.reshape(()), want, mistake, message)
         same(got, float(want), what="the loss of a map with ignored pixels", why=_AXIS)
+    last = logits.shape[1] - 1  # a class that does not occur, so that counting it stops nothing
+    labels = torch.randint(last, labels.shape).where(labels != 255, last)
+    kept = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0][labels != last]
+    same(
+        pixel_loss(logits, labels, last),
+        float(kept.mean()),
+        what=f"the loss with ignore_index={last}",
+        why="Which label is ignored is an argument; it is not always 255.",
+    )
+    got = pixel_loss(400 * logits, labels, last)
+    finite(got, what="the loss")
 
 
 _AXIS = "The classes are axis 1: over them runs the soft-max, and from them the label picks."
@@ -132,6 +146,13 @@ def _check_confusion_matrix(confusion_matrix):
         if isinstance(got, Tensor) and got.shape != want.shape:
             why = "It has a row for every class, whether it occurs or not."
         same(got, want, what=f"the confusion matrix of {k} classes", why=why)
+    chosen = torch.tensor([[0, 1, 2, 1]]), torch.tensor([[0, 1, 1, 1]])
+    same(
+        confusion_matrix(*chosen, 2, 2),
+        _confusion(*chosen, 2, 2),
+        what="the confusion matrix of 2 classes with ignore_index=2",
+        why="Which label is ignored is an argument; it is not always 255.",
+    )
 
 
 CONFUSION_MATRIX = """
@@ -283,7 +304,21 @@ EXERCISES = [
         wrong=(
             WrongAnswer(
                 PIXEL_LOSS.replace("dim=1", "dim=-1"),
-                "The classes are axis 1|not the value",
+                "the loss of the two pixels above is .*, and should be 1.386",
+            ),
+            WrongAnswer(
+                PIXEL_LOSS.replace("labels != ignore_index", "labels != 255"), "not always 255"
+            ),
+            WrongAnswer(
+                PIXEL_LOSS.replace(
+                    '-rearrange(picked, "b 1 h w -> b h w")[valid].mean()',
+                    "-((picked[:, 0] * valid).sum((1, 2)) / valid.sum((1, 2))).mean()",
+                ),
+                "mean over the images of each one's mean",
+            ),
+            WrongAnswer(
+                PIXEL_LOSS.replace("log_softmax(dim=1)", "softmax(dim=1).log()"),
+                "exp overflows|for scores of some hundreds",
             ),
             WrongAnswer(PIXEL_LOSS.replace("[valid]", ""), "as if they were of class 0"),
             WrongAnswer(
@@ -332,6 +367,10 @@ EXERCISES = [
                     "labels[valid]", "labels[valid].clamp(max=classes - 1)"
                 ),
                 "must not be counted",
+            ),
+            WrongAnswer(
+                CONFUSION_MATRIX.replace("labels != ignore_index", "labels != 255"),
+                "ignore_index=2|stopped with",
             ),
             WrongAnswer(
                 "def confusion_matrix(labels, prediction, classes, ignore_index=255):\n"

@@ -1,12 +1,24 @@
 """Exercises of lesson 03: everyone talks to everyone."""
 
+import inspect
 import math
 
 import torch
 from einops import einsum, rearrange
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, call, largest_tensor, same
+from contextlab.exercises import (
+    Exercise,
+    Question,
+    Wrong,
+    WrongAnswer,
+    call,
+    finite,
+    largest_tensor,
+    same,
+)
 from contextlab.modules import NonLocal
 
 TITLE = "Everyone talks to everyone"
@@ -34,6 +46,10 @@ def _check_affinity(affinity):
         _refuse_affinity(got, theta, phi, scale)
         scores = scale * einsum(theta, phi, "b i d, b j d -> b i j")
         same(got, scores.softmax(-1), what=f"the affinity of {n} pixels", why=why)
+    theta, phi = 20 * torch.randn(1, 6, 8), 20 * torch.randn(1, 6, 8)
+    got = affinity(theta, phi)
+    finite(got, what="the affinity")
+    same(got, (theta @ phi.mT).softmax(-1), what="the affinity for large scores", why=why)
 
 
 def _refuse_affinity(got, theta: Tensor, phi: Tensor, scale: float) -> None:
@@ -71,6 +87,11 @@ def _refuse_affinity(got, theta: Tensor, phi: Tensor, scale: float) -> None:
             "summing to 1 over j.",
         ),
         (scores.exp(), "these are exp(scores), not yet divided by C_i, their sum over j."),
+        (
+            scores.flatten(1).softmax(-1).reshape(scores.shape),
+            "all weights of an image together sum to 1. C_i is a sum over j alone: every row sums "
+            "to 1.",
+        ),
     )
 
 
@@ -87,6 +108,11 @@ def _check_zero_start(zero_start):
             "the block still changes x. Follow y to the sum z = x + norm(out(y)): which number "
             "multiplies all of it, last of all?"
         )
+    if not isinstance(getattr(block.norm, "weight", None), nn.Parameter):
+        raise Wrong(
+            "the norm is gone or has lost its weight. Keep the block as it is; one of its "
+            "parameters becomes zero."
+        )
     (out * torch.randn(out.shape)).sum().backward()
     weight = block.norm.weight
     if weight.detach().abs().max() > 0:
@@ -95,6 +121,8 @@ def _check_zero_start(zero_start):
             "gradients up by 1/sqrt(eps), more than 300 times. Zero the last factor instead, the "
             "one after the division."
         )
+    if not weight.requires_grad:
+        raise Wrong("z = x, and it will stay so: norm.weight is frozen and cannot learn any more.")
     if weight.grad is None or weight.grad.abs().max() < 1e-9:
         raise Wrong(
             "z = x, and it will stay so: the gradient of norm.weight is 0 too. Of two zeros in a "
@@ -153,6 +181,9 @@ def _check_non_local_macs(non_local_macs):
             "scores cost one, the weighted sum of g another.",
             3 * n * c * d + 2 * n * keys * d: "there are four 1x1 convolutions: theta, phi, g, and "
             "W_z on the way back.",
+            2 * n * c * d + 2 * keys * c * d + 2 * n * keys * d: "phi and g are pooled after their "
+            "convolution, so it runs on all n pixels.",
+            4 * c * d + 2 * n * keys * d: "a 1x1 convolution costs c d at each of the n pixels.",
             2 * n * keys * d: "the 1x1 convolutions cost something too: n c d each.",
             2 * want: "these are FLOPs, twice the MACs: a multiplication and an addition are one.",
         }
@@ -160,9 +191,23 @@ def _check_non_local_macs(non_local_macs):
             mistakes[4 * n * c * d + 2 * n * n * d] = (
                 f"only {keys} pixels answer here, not {n}: the affinity is n x keys."
             )
-        if got in mistakes:
+        if got in mistakes and got != want:
             raise Wrong(mistakes[got])
         same(got, want, what="the number of MACs", rtol=1e-9, why="Count each product by itself.")
+
+
+class _Whole(TorchDispatchMode):
+    """Notes whether an operator, other than a view, reads a tensor of at least so many numbers."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers, self.seen = numbers, False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if all(result.alias_info is None for result in func._schema.returns):
+            given = (t for t in tree_leaves(args) if isinstance(t, Tensor))
+            self.seen |= any(t.numel() >= self.numbers for t in given)
+        return func(*args, **(kwargs or {}))
 
 
 def _check_online_softmax(online_softmax):
@@ -198,6 +243,13 @@ def _check_online_softmax(online_softmax):
         why="The first maximum must lose against any score: start from -inf.",
     )
     scores, values = torch.randn(64), torch.randn(64, 2)
+    with _Whole(64) as whole:
+        inspect.unwrap(online_softmax)(scores, values, 4)
+    if whole.seen and largest_tensor(online_softmax, scores, values, 4) < 64:
+        raise Wrong(
+            "right, but all scores are looked at before the loop. That is a pass of its own: they "
+            "would have to be kept, or made twice. Let the maximum grow block by block."
+        )
     if (made := largest_tensor(online_softmax, scores, values, 4)) >= 64:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made for blocks of 4. Touch only "
@@ -269,6 +321,21 @@ EXERCISES = [
                 "not yet divided by C_i",
             ),
             WrongAnswer(
+                AFFINITY.replace(
+                    "return torch.softmax(scale * scores, -1)",
+                    "weights = torch.exp(scale * scores)\n"
+                    "    return weights / weights.sum(-1, keepdim=True)",
+                ),
+                "exp overflows",
+            ),
+            WrongAnswer(
+                AFFINITY.replace(
+                    "torch.softmax(scale * scores, -1)",
+                    "(scale * scores).flatten(1).softmax(-1).reshape(scores.shape)",
+                ),
+                "sum over j alone",
+            ),
+            WrongAnswer(
                 AFFINITY.replace("torch.softmax(scale * scores, -1)", "scale * scores.softmax(-1)"),
                 "the scale comes too late",
             ),
@@ -321,6 +388,20 @@ EXERCISES = [
                 "    nn.init.zeros_(block.norm.weight)\n"
                 "    return block",
                 "neither can move",
+            ),
+            WrongAnswer(
+                "def zero_start(block):\n"
+                "    block.norm.weight.requires_grad_(False).zero_()\n"
+                "    return block",
+                "frozen and cannot learn",
+            ),
+            WrongAnswer(
+                "def zero_start(block):\n"
+                "    block.norm = nn.Identity()\n"
+                "    nn.init.zeros_(block.out.weight)\n"
+                "    nn.init.zeros_(block.out.bias)\n"
+                "    return block",
+                "Keep the block as it is",
             ),
             WrongAnswer(
                 "def zero_start(block):\n    nn.init.zeros_(block.norm.weight)",
@@ -413,6 +494,15 @@ EXERCISES = [
                 "these are FLOPs",
             ),
             WrongAnswer(
+                "def non_local_macs(c, d, n, keys):\n"
+                "    return 2 * (n + keys) * c * d + 2 * n * keys * d",
+                "it runs on all n pixels",
+            ),
+            WrongAnswer(
+                "def non_local_macs(c, d, n, keys):\n    return 4 * c * d + 2 * n * keys * d",
+                "at each of the n pixels",
+            ),
+            WrongAnswer(
                 "def non_local_macs(c, d, n, keys):\n    return 4 * n * c * d + 2 * n * keys * c",
                 "Count each product by itself",
             ),
@@ -459,6 +549,15 @@ EXERCISES = [
             WrongAnswer(
                 ONLINE_SOFTMAX.replace("-math.inf", "0.0"),
                 "start from -inf|holds nan",
+            ),
+            WrongAnswer(
+                "def online_softmax(scores, values, block):\n"
+                "    m, total, acc = scores.max(), 0.0, torch.zeros(values.shape[1])\n"
+                "    for s, v in zip(scores.split(block), values.split(block)):\n"
+                "        p = torch.exp(s - m)\n"
+                "        total, acc = total + p.sum(), acc + p @ v\n"
+                "    return acc / total",
+                "looked at before the loop",
             ),
             WrongAnswer(
                 "def online_softmax(scores, values, block):\n"

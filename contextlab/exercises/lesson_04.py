@@ -4,7 +4,15 @@ import torch
 from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, largest_tensor, same
+from contextlab.exercises import (
+    Exercise,
+    Question,
+    Wrong,
+    WrongAnswer,
+    finite,
+    largest_tensor,
+    same,
+)
 
 TITLE = "Squeeze to one vector"
 
@@ -105,9 +113,10 @@ def _check_pixel_gate(pixel_gate):
 
 
 def _check_attention_pool(attention_pool):
+    x, scores = torch.randn(2, 3, 2, 5), 2 * torch.randn(2, 1, 2, 5)
+    _refuse_attention(attention_pool(x, scores), x, scores)  # equal scores hide some mistakes
     x = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
     flat = torch.zeros(1, 1, 2, 2)
-    _refuse_attention(attention_pool(x, flat), x, flat)
     same(
         attention_pool(x, flat),
         torch.tensor([[4.0]]),
@@ -126,6 +135,11 @@ def _check_attention_pool(attention_pool):
             what=f"the vector of a {c} x {h} x {w} map",
             why="All h w weights of one image sum to 1; every channel uses the same ones.",
         )
+    x, scores = torch.randn(1, 2, 3, 4), 300 * torch.rand(1, 1, 3, 4) + 100
+    got = attention_pool(x, scores)
+    finite(got, what="the vector")
+    want = einsum(scores.flatten(2).softmax(-1), x.flatten(2), "b o n, b c n -> b c")
+    same(got, want, what="the vector for large scores", why="The soft-max runs over all pixels.")
 
 
 def _refuse_attention(got, x: Tensor, scores: Tensor) -> None:
@@ -156,6 +170,13 @@ def _refuse_attention(got, x: Tensor, scores: Tensor) -> None:
                 "to one axis of pixels before the soft-max.",
             ),
         )
+    gates = torch.sigmoid(scores)
+    open_ = (
+        "these weights are gates between 0 and 1, one a pixel by itself. Attention shares out one "
+        "unit: the weights of an image sum to 1, a soft-max over the pixels."
+    )
+    for weights in (gates, gates / (h * w)):
+        _refuse(got, (reduce(weights * x, "b c h w -> b c", "sum"), open_))
     plain = reduce(scores * x, "b c h w -> b c", "sum")
     if plain.abs().max() > 0:
         _refuse(got, (plain, "these weights are the scores themselves, not their soft-max."))
@@ -374,6 +395,17 @@ EXERCISES = [
         soft-max has one axis to run over, and an `einsum` adds up.
         """,
         wrong=(
+            WrongAnswer(
+                "def attention_pool(x, scores):\n"
+                "    weights = scores.exp()\n"
+                "    return (weights * x).sum((2, 3)) / weights.sum((2, 3))",
+                "exp overflows",
+            ),
+            WrongAnswer(
+                "def attention_pool(x, scores):\n"
+                "    return (torch.sigmoid(scores) * x).sum((2, 3))",
+                "these weights are gates",
+            ),
             WrongAnswer(
                 "def attention_pool(x, scores):\n"
                 '    return reduce(torch.softmax(scores, 1) * x, "b c h w -> b c", "sum")',

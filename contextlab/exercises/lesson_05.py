@@ -15,6 +15,12 @@ def _edges(n: int, s: int) -> list[tuple[int, int]]:
     return [(i * n // s, -(-(i + 1) * n // s)) for i in range(s)]
 
 
+def _cut(n: int, s: int) -> str:
+    """The first edge that falls inside a pixel, in words."""
+    i = next(i for i in range(1, s) if i * n % s)
+    return f"the edge at {i * n / s:.4g} cuts pixel {i * n // s}."
+
+
 def _check_bin_edges(bin_edges):
     for n, s in ((6, 3), (6, 4), (16, 3), (16, 6), (7, 2), (5, 1), (2, 3), (1, 1)):
         got, want = bin_edges(n, s), _edges(n, s)
@@ -37,14 +43,15 @@ def _check_bin_edges(bin_edges):
             )
         if found == [(i * n // s, (i + 1) * n // s) for i in range(s)] != want:
             raise Wrong(
-                f"{n} pixels in {s} bins: these bins do not overlap. The end is rounded up, so a "
-                "pixel that an edge cuts lies in both bins."
+                f"{n} pixels in {s} bins: these bins do not overlap, but {_cut(n, s)} Both "
+                "bins touch that pixel."
             )
         for i, (one, other) in enumerate(zip(found, want)):
             if one != other:
                 raise Wrong(
-                    f"{n} pixels in {s} bins: bin {i} is {one}; that is not it. Round the start "
-                    "down and the end up."
+                    f"{n} pixels in {s} bins: bin {i} is {one}, and should be {other}: its "
+                    f"interval goes from {i * n / s:.4g} to {(i + 1) * n / s:.4g}. Which "
+                    "pixels does it touch?"
                 )
 
 
@@ -265,14 +272,14 @@ EXERCISES = [
         """,
         stub="""
         def bin_edges(n, s):
-            # six pixels, four bins: [(0, 2), (1, 3), (3, 5), (4, 6)]
+            # one pair of whole numbers a bin
             return ...
         """,
         solution=BIN_EDGES,
         check=_check_bin_edges,
         hint="""
-        A pixel that an edge cuts belongs to both bins: which edge must move down to a whole number,
-        which up? `//` rounds down; look for its opposite in `math`.
+        Mark the edges 0, 1.5, 3, 4.5 and 6 on six pixels. Which whole number is the start of the
+        second bin, and which one past the last pixel of the first?
         """,
         wrong=(
             WrongAnswer(
@@ -288,12 +295,17 @@ EXERCISES = [
             WrongAnswer(
                 "def bin_edges(n, s):\n"
                 "    return [(round(i * n / s), round((i + 1) * n / s)) for i in range(s)]",
-                "Round the start down and the end up|lies in no bin|do not overlap",
+                "Which pixels does it touch|lies in no bin|do not overlap",
             ),
             WrongAnswer(
                 "def bin_edges(n, s):\n"
                 "    return [(i * n // s, math.ceil((i + 1) * n / s) - 1) for i in range(s)]",
                 "one past the last",
+            ),
+            WrongAnswer(
+                "def bin_edges(n, s):\n"
+                "    return [(i * n // s, (i + 1) * n // s + 1) for i in range(s)]",
+                r"bin 0 is \(0, 3\), and should be \(0, 2\)",
             ),
             WrongAnswer(
                 "def bin_edges(n, s):\n    return [i * n // s for i in range(s + 1)]",
@@ -422,7 +434,7 @@ EXERCISES = [
             ),
             WrongAnswer(
                 TAPS_INSIDE.replace("h - rate", "h - 2 * rate").replace("w - rate", "w - 2 * rate"),
-                "that is not the value",
+                "is 0.3086, and should be 0.6049",
             ),
         ),
     ),

@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor
 
-from contextlab.exercises import Exercise, Question, Wrong, WrongAnswer, largest_tensor, same
+from contextlab.exercises import (
+    Exercise,
+    Question,
+    Wrong,
+    WrongAnswer,
+    finite,
+    largest_tensor,
+    same,
+)
 
 TITLE = "Cheaper attention"
 
@@ -76,6 +84,8 @@ def _check_double_attention(double_attention):
             what="the result",
             why="Write both steps with their axes: pixels to descriptors, descriptors to pixels.",
         )
+    large = torch.randn(1, 5, 2), 300 * torch.randn(1, 5, 3), 300 * torch.randn(1, 5, 3)
+    finite(double_attention(*large))
     given = torch.randn(1, 64, 2), torch.randn(1, 64, 3), torch.randn(1, 64, 3)
     if (made := largest_tensor(double_attention, *given)) >= 64 * 64:
         raise Wrong(
@@ -144,6 +154,7 @@ def _check_criss_cross(criss_cross):
             )
         same(got, want, what=f"the result on a map of {h} x {w}", why=why)
     q, k, v = (torch.randn(1, 2, 12, 12) for _ in range(3))
+    finite(criss_cross(30 * q, 30 * k, v))
     if (made := largest_tensor(criss_cross, q, k, v)) >= 144 * 144:
         raise Wrong(
             f"right, but a tensor of {made} numbers was made on a map of 12 x 12: the full "
@@ -218,6 +229,7 @@ def _check_ask_anchors(ask_anchors):
         want = _ask_anchors(q, k, v, sides)
         same(got, want, what=f"the result for bins of sides {sides}", why=why)
     q, k, v = (torch.randn(1, 2, 12, 12) for _ in range(3))
+    finite(ask_anchors(300 * q, 30 * k, v, (1, 3)))
     made = largest_tensor(ask_anchors, q, k, v, (1, 3))
     if made >= 144 * 144:
         raise Wrong(
@@ -276,14 +288,22 @@ def _check_em_step(em_step):
                 got[1],
                 (sums, "the new bases are sums: divide each by its length."),
                 (mean, "the new bases are weighted means; now bring each to length 1."),
+                (bases, "these are the old bases. The M step makes new ones from x and z."),
+                (
+                    F.normalize(mean, dim=-1, p=1),
+                    "each basis has absolute values that sum to 1. Its length is the root of the "
+                    "sum of squares.",
+                ),
                 (
                     F.normalize(sums, dim=1),
                     "the length is taken across the bases. A basis has c numbers: its length runs "
                     "over those.",
                 ),
             )
-        same(got[0], z, what="the responsibilities", why=why)
-        same(got[1], F.normalize(mean, dim=-1), what="the new bases", atol=1e-4, why=why)
+        same(got[0], z, what="every responsibility", why=why)
+        same(got[1], F.normalize(mean, dim=-1), what="the set of new bases", atol=1e-4, why=why)
+    got = em_step(500 * torch.randn(1, 6, 3), F.normalize(torch.randn(1, 2, 3), dim=-1))
+    finite(got[0], what="a responsibility")
 
 
 EM_STEP = """
@@ -314,6 +334,8 @@ def _check_encode(encode):
         cases.append((torch.randn(b, n, c), torch.randn(k, c), torch.rand(k) + 0.2))
     for x, codewords, smoothing in [*cases, by_hand]:
         got = encode(x, codewords, smoothing)
+        gathered = _encode(x, codewords, smoothing, mass=0.0)
+        added = 2 * gathered - _encode(x, codewords, smoothing)
         if x.shape[1] > 1:
             _refuse(
                 got,
@@ -344,9 +366,10 @@ def _check_encode(encode):
                     _encode(x, codewords, torch.ones_like(smoothing)),
                     "the smoothing s_k is not used.",
                 ),
+                (added, "the codewords were added: residuals are x_i - d_k."),
             )
         want = _encode(x, codewords, smoothing)
-        same(got, want, what="the residuals", atol=1e-4, rtol=1e-3, why=why)
+        same(got, want, what="the sum of residuals", atol=1e-4, rtol=1e-3, why=why)
     given = torch.randn(1, 40, 6), torch.randn(8, 6), torch.rand(8)
     if (made := largest_tensor(encode, *given)) >= 40 * 8 * 6:
         raise Wrong(
@@ -413,6 +436,12 @@ EXERCISES = [
                     "softmax(distribute, 2", "softmax(gather, 2"
                 ),
                 "have changed places",
+            ),
+            WrongAnswer(
+                DOUBLE_ATTENTION.replace(
+                    "torch.softmax(gather, 1)", "gather.exp() / gather.exp().sum(1, keepdim=True)"
+                ),
+                "exp overflows",
             ),
             WrongAnswer(
                 "def double_attention(values, gather, distribute):\n"
@@ -552,6 +581,8 @@ EXERCISES = [
             WrongAnswer(EM_STEP.replace("F.normalize(means, dim=-1)", "sums"), "bases are sums"),
             WrongAnswer(EM_STEP.replace("(means, dim=-1)", "(sums, dim=1)"), "across the bases"),
             WrongAnswer(EM_STEP.replace("return z, F", "return F"), "em_step returns two tensors"),
+            WrongAnswer(EM_STEP.replace("F.normalize(means, dim=-1)", "bases"), "the old bases"),
+            WrongAnswer(EM_STEP.replace("means, dim=-1", "means, dim=-1, p=1"), "root of the sum"),
         ),
     ),
     Exercise(
@@ -579,6 +610,7 @@ EXERCISES = [
             WrongAnswer(
                 ENCODE.replace("mass * codewords", "x.shape[1] * codewords"), "once a pixel, whole"
             ),
+            WrongAnswer(ENCODE.replace("- mass", "+ mass"), "the codewords were added"),
             WrongAnswer(ENCODE.replace("-smoothing", "smoothing"), "exponent is negative"),
             WrongAnswer(
                 ENCODE.replace("2 * inner), -1)", "2 * inner), 1)"), "sum to 1 over the pixels"

@@ -209,6 +209,10 @@ def _check_cell_messages(cell_messages):
                     "there is a soft-max over the channels. The formula has none.",
                 ),
                 (
+                    want * n / delta.shape[2],
+                    "divided by the number of channels. The mean runs over the cells j.",
+                ),
+                (
                     psi @ (delta.mT @ nu) / n,
                     "delta and psi have changed places: cell i asks, with delta.",
                 ),
@@ -237,6 +241,10 @@ def _check_order_macs(order_macs):
             raise Wrong("order_macs returns three numbers: the size of A_S, and the two MACs.")
         got = [float(v) for v in got]
         where = f"on a map of {h} x {w} with cells of {d}"
+        if got[0] == n and n > 1:
+            raise Wrong(
+                f"{where} there are {n} cells. A_S joins every two: it has n numbers a side."
+            )
         if got[0] == h * w * h * w and d > 1:
             raise Wrong("A_S joins cells, not pixels: how many cells has the map?")
         if (h % d or w % d) and got[0] == ((h // d) * (w // d)) ** 2:
@@ -311,7 +319,7 @@ def fuse(x, coordinate, feature):
 
 
 def _check_hard_pixels(hard_pixels):
-    why = "Take the six pixels of the example, and find t first."
+    why = "It has one boolean a pixel."
     by_hand = torch.tensor([0.9, 0.2, 0.95, 0.6, 0.99, 0.8])
     cases = [(by_hand, 0.7, 2), (by_hand, 0.7, 4), (by_hand, 0.1, 3), (by_hand, 0.7, 9)]
     cases += [(torch.rand(n), t, k) for n, t, k in ((40, 0.7, 5), (40, 0.3, 20), (1, 0.5, 1))]
@@ -322,24 +330,35 @@ def _check_hard_pixels(hard_pixels):
         want = p <= max(threshold, kth)
         if isinstance(got, Tensor) and got.dtype != torch.bool:
             raise Wrong(f"expected a mask of booleans, one a pixel, got {got.dtype}.")
-        case = f"with threshold {threshold} and {least} pixels to keep at least"
-        if isinstance(got, Tensor) and got.shape == want.shape and not got.equal(want):
-            if got.equal(p <= threshold):
-                raise Wrong(f"{case} only {int(got.sum())} of {len(p)} are kept: too few.")
-            if got.equal(p <= kth):
-                raise Wrong(
-                    f"{case} the k hardest are kept and no more. Every pixel below the threshold "
-                    "is hard: t is the larger of the two."
-                )
-            if got.equal(p <= min(threshold, kth)):
-                raise Wrong(f"{case}: the smaller of the two bounds is taken; least is a minimum.")
-            if got.equal(p >= max(threshold, kth)):
-                raise Wrong(f"{case} the easy pixels are kept. Hard is a small probability.")
-        if not (isinstance(got, Tensor) and got.shape == want.shape):
+        case = f"with threshold {threshold}, least {least} and {len(p)} pixels"
+        if not isinstance(got, Tensor) or got.shape != want.shape:
             same(got, want, what=f"the mask {case}", why=why)
-        if not got.equal(want):
-            off = int((got != want).sum())
-            raise Wrong(f"{case} the mask is off at {off} of {len(p)} pixels. {why}")
+        if got.equal(want):
+            continue
+        few = len(p) <= least
+        t = "all are to be kept" if few else f"t = max({threshold}, {kth:.4g})"
+        if got.equal(p <= threshold):
+            raise Wrong(
+                f"{case}: {int(got.sum())} are kept, those up to the threshold, and should be "
+                f"{int(want.sum())}, because at least {least} must be if there are so many."
+            )
+        if got.equal(p <= kth):
+            raise Wrong(
+                f"{case} the k hardest are kept and no more. Every pixel below the threshold "
+                "is hard: t is the larger of the two."
+            )
+        if got.equal(p <= min(threshold, kth)):
+            raise Wrong(f"{case}: the smaller of the two bounds is taken; least is a minimum.")
+        if got.equal(p >= max(threshold, kth)):
+            raise Wrong(f"{case} the easy pixels are kept. Hard is a small probability.")
+        if not few and got.equal(p < max(threshold, kth)):
+            raise Wrong(f"{case}: {t}, and the pixel that has just this value is kept as well.")
+        off = int((got != want).int().argmax())
+        kept = ("left out", "kept")
+        raise Wrong(
+            f"{case}: {t}, so the pixel with p = {p[off]:.4g} should be {kept[int(want[off])]}; it "
+            f"is {kept[int(got[off])]}. {int((got != want).sum())} pixels are wrong."
+        )
 
 
 HARD_PIXELS = """
@@ -519,6 +538,7 @@ EXERCISES = [
                         "direct order has two products"),
             WrongAnswer(ORDER_MACS.replace("p * n * p + n * p * p", "n * p * p"),
                         "two products as well"),
+            WrongAnswer(ORDER_MACS.replace("return n * n", "return n"), "n numbers a side"),
             WrongAnswer(ORDER_MACS.replace("n * n, direct, other", "n * n, other, direct"),
                         "changed places"),
         ),
@@ -572,11 +592,16 @@ EXERCISES = [
         """,
         wrong=(
             WrongAnswer("def hard_pixels(p, threshold, least):\n    return p <= threshold",
-                        "are kept: too few"),
+                        "2 are kept, those up to the threshold, and should be 4"),
+            WrongAnswer(HARD_PIXELS.replace("p <= torch", "p < torch"), "just this value"),
+            WrongAnswer(HARD_PIXELS.replace("kthvalue(least)", "kthvalue(least + 1)"),
+                        "p = 0.8 should be left out; it is kept"),
+            WrongAnswer(HARD_PIXELS.replace("kthvalue(least)", "kthvalue(len(p) - least + 1)"),
+                        "should be left out; it is kept"),
             WrongAnswer(HARD_PIXELS.replace("torch.clamp(kth, min=threshold)", "kth"),
                         "hardest are kept and no more"),
             WrongAnswer(HARD_PIXELS.replace("min=threshold", "max=threshold"),
-                        "smaller of the two|too few|no more"),
+                        "smaller of the two|up to the threshold"),
             WrongAnswer(HARD_PIXELS.replace("p <= torch", "p >= torch"), "easy pixels"),
             WrongAnswer(HARD_PIXELS.replace("return p <= ", "return 1.0 * (p <= ").replace(
                 "min=threshold)", "min=threshold))"), "mask of booleans"),

@@ -160,14 +160,12 @@ def _check_reasoning_cost(reasoning_cost):
             same(got, (0, 0), what="the answer", why="Return two numbers: parameters, MACs.")
         parameters, macs = (float(v) for v in got)
         where = f"p = {p}, k = {k}"
-        if k not in (1, p) and k != m:
-            if parameters == p**2:
-                raise Wrong(
-                    f"for {where} you count {p**2} parameters: a full matrix. A is k x k, W is "
-                    "m x m."
-                )
-            if parameters == k * m:
-                raise Wrong(f"for {where} you count k m = p parameters. A alone has k² of them.")
+        if k not in (1, p) and parameters == p**2:
+            raise Wrong(
+                f"for {where} you count {p**2} parameters: a full matrix. A is k x k, W is m x m."
+            )
+        if k not in (1, p) and k != m and parameters == k * m:
+            raise Wrong(f"for {where} you count k m = p parameters. A alone has k² of them.")
         for extra, text in ((k + m, "biases"), (p, "a number a channel")):
             if parameters == k**2 + m**2 + extra:
                 raise Wrong(
@@ -208,13 +206,26 @@ def _check_mean_from_sum(mean_from_sum):
         with torch.no_grad():
             before, after = total.squeeze(x), got.squeeze(x)
             ratio = (after / before).median().item()
+            weights = dict(total.named_parameters())
+            changed = [name for name, w in got.named_parameters() if not w.equal(weights[name])]
+            idle = "only the pool has changed, so it is 1/n of what the reasoning expects."
+            if changed:
+                idle = (
+                    f"{', '.join(changed)} changed, but g is not made with it: the mean is still "
+                    "1/n of the sum. What is multiplied and pooled to make g?"
+                )
             for wrong, text in (
-                (1 / 30, "only the pool has changed, so it is 1/n of what the reasoning expects."),
+                (1 / 30, idle),
                 (1 / 900, "a weight was divided by n. The mean is too small already."),
                 (30.0, "both factors of the product were scaled, so g has n² in it, less 1/n."),
             ):
                 if abs(ratio / wrong - 1) < 1e-3:
                     raise Wrong(f"on a map of n pixels the new g is {ratio:.3g} of the old: {text}")
+            if (after / before / ratio - 1).abs().max() < 1e-3 and abs(ratio - 1) > 1e-3:
+                raise Wrong(
+                    f"on a map of n = 30 pixels the new g is {ratio:.3g} of the old, and should be "
+                    "the same. The mean makes 1/n of the sum: which one factor undoes it?"
+                )
             why = "φ(x) ⊙ γ(x) is linear in each factor: scale one of them."
             same(after, before, what="g on a map of n pixels", rtol=1e-3, why=why)
             same(call(got, x), total(x), what="the output", atol=1e-3, rtol=1e-3, why=why)
@@ -403,9 +414,7 @@ EXERCISES = [
         $k$ products; $G\\,W$ makes as many, each a sum of $m$.
         """,
         wrong=(
-            WrongAnswer(
-                "def reasoning_cost(p, k):\n    return p * p, p * p", "a full matrix|not the value"
-            ),
+            WrongAnswer("def reasoning_cost(p, k):\n    return p * p, p * p", "a full matrix"),
             WrongAnswer(
                 REASONING_COST.replace("k * k * m + k * m * m", "parameters"),
                 "count each weight once",
@@ -452,7 +461,15 @@ EXERCISES = [
                 ),
                 "both factors",
             ),
-            WrongAnswer(MEAN_FROM_SUM.replace("block.phi", "block.theta"), "only the pool"),
+            WrongAnswer(
+                MEAN_FROM_SUM.replace("block.phi", "block.theta"),
+                "theta.weight changed, but g is not made with it",
+            ),
+            WrongAnswer(
+                MEAN_FROM_SUM.replace("mul_(pixels)", "mul_(pixels**0.5)"),
+                "the new g is 0.183 of the old, and should be the same",
+            ),
+            WrongAnswer(MEAN_FROM_SUM.replace("weight.mul_", "weight.data.add_"), "values are off"),
             WrongAnswer(MEAN_FROM_SUM.replace('    block.pool = "mean"\n', ""), "still pools"),
         ),
     ),

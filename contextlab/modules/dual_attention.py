@@ -14,51 +14,45 @@ from ._registry import register
 from ._shapes import Float, check_choice, check_map, check_positive, check_query, check_splits
 from .non_local import softmax_attention
 
-BLOCK = 256  # queries whose affinities stand in memory at once
+#: queries that ask at a time on a CPU: few enough for linear memory, enough for large products
+BLOCK = 256
 
 
 class BlockedAttention(torch.autograd.Function):
-    """Soft-max attention block of queries by block of queries, as pixels lie in a map: ``b d n``.
+    """``sum_j softmax_j(scale q_i . k_j) v_j`` of ``b d i``, ``b d j``, ``b e j``, to ``b e i``.
 
-    The affinities of one block are made, used and dropped, and made again for the gradient, which
-    costs little where queries and keys are much narrower than the values.
+    A block of queries asks at a time and no affinity outlives its block. The backward pass forms
+    them again: d more products a pair of pixels, on top of 2 (d + e).
     """
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        blocks = query.split(BLOCK, -1)
-        return torch.cat([value @ _weights(block, key, scale).mT for block in blocks], -1)
+        found = [
+            value @ torch.softmax(scale * q.mT @ key, -1).mT for q in query.split(BLOCK, dim=2)
+        ]
+        return torch.cat(found, 2)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
         *tensors, ctx.scale = inputs
-        ctx.save_for_backward(*tensors, output)
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, output = ctx.saved_tensors
-        of_queries, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
-        for q, g, y in zip(*(t.split(BLOCK, -1) for t in (query, grad, output))):
-            weights, of_logits = _of_block(q, key, value, ctx.scale, g, y)
-            of_queries.append(ctx.scale * (key @ of_logits.mT))
-            of_key.baddbmm_(q, of_logits, alpha=ctx.scale)
-            of_value.baddbmm_(g, weights)
-            del weights, of_logits  # before those of the next block are made
-        return torch.cat(of_queries, -1), of_key, of_value, None
-
-
-def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    return torch.softmax((scale * query).mT @ key, -1)
-
-
-def _of_block(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor, output: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The weights a_ij, and the gradient of their logits: a_ij (g_i · v_j - g_i · y_i)."""
-    weights = _weights(query, key, scale)
-    of_weights = grad.mT @ value
-    of_weights -= einsum(grad, output, "b e i, b e i -> b i")[..., None]
-    return weights, weights * of_weights
+        query, key, value = ctx.saved_tensors
+        found, d_key, d_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        with without_autocast(grad):
+            for q, g in zip(query.split(BLOCK, dim=2), grad.split(BLOCK, dim=2)):
+                q = ctx.scale * q
+                weights = torch.softmax(q.mT @ key, -1)
+                logits = torch.ops.aten._softmax_backward_data(g.mT @ value, weights, -1, g.dtype)
+                d_value.baddbmm_(g, weights)
+                d_key.baddbmm_(q, logits)
+                found.append(ctx.scale * (key @ logits.mT))
+                del weights, logits  # before the next block makes its own
+        return torch.cat(found, 2), d_key, d_value, None
 
 
 def wide_value_attention(
@@ -67,15 +61,18 @@ def wide_value_attention(
     value: Float[Tensor, "b e j"],
     scale: float,
 ) -> Float[Tensor, "b e i"]:
-    """``sum_j softmax_j(scale q_i . k_j) v_j`` for e >= d, without an i x j matrix."""
+    """``sum_j softmax_j(scale q_i . k_j) v_j`` for e >= d, without an i x j matrix.
+
+    A CPU's fused kernel wants keys as wide as values, so there blocks of queries ask. It takes
+    padded keys only in half precision, since it sums in float32, and in compiled graphs, where the
+    number of blocks would fix the size of the map.
+    """
     on_cpu = query.device.type == "cpu"
-    # Blocks would fix the number of pixels in a graph; tensors without values, a subclass, are
-    # counted as on a GPU.
-    plain = type(query) is Tensor and not torch.compiler.is_compiling()
-    if on_cpu and plain and query.dtype in (torch.float32, torch.float64):
+    full = query.dtype in (torch.float32, torch.float64)
+    if on_cpu and full and not torch.compiler.is_compiling():
         return BlockedAttention.apply(query, key, value, scale)
     query, key, value = (rearrange(t, "b d n -> b 1 n d").contiguous() for t in (query, key, value))
-    if on_cpu:  # its fused kernel wants all three equally wide
+    if on_cpu:
         extra = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, extra)), F.pad(key, (0, extra))  # zeros add no product
     return rearrange(softmax_attention(query, key, value, scale), "b 1 n e -> b e n")
@@ -106,13 +103,13 @@ class PositionAttention(nn.Module):
         scale: divide the logits by √d.
 
     Shape:
-        ``b c h w`` to ``b c h w``, any h and w.
+        ``b c h w`` to ``b c h w``, any h and w. In half precision and in a compiled graph attention
+        is fused, which has no second derivatives on a CPU.
 
     Cost:
         b h w (c² + 2 c d) + b (h w)² (c + d) MACs; c² + 2 c d + c + 2 d + 1 parameters.
-        Memory is linear in h w. A CPU takes the queries in blocks, and their affinities twice in
-        training. In half precision, or in a compiled graph, its fused kernel does the work: that
-        wants B and C as wide as D, so that the affinities cost 2 b (h w)² c.
+        Memory is linear in h w: attention is fused, or on a CPU 256 queries ask at a time. A CPU's
+        fused kernel wants B and C as wide as D: where it is taken the affinities cost 2 b (h w)² c.
 
     Example:
         >>> PositionAttention(64)(torch.randn(2, 64, 9, 7)).shape
@@ -140,9 +137,7 @@ class PositionAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        query, key, value = (
-            rearrange(t(x), "b d h w -> b d (h w)") for t in (self.query, self.key, self.value)
-        )
+        query, key, value = (t(x).flatten(2) for t in (self.query, self.key, self.value))
         e = wide_value_attention(query, key, value, self.scale)
         return self.alpha * rearrange(e, "b c (h w) -> b c h w", h=x.shape[2]) + x
 
@@ -271,7 +266,8 @@ class DualAttention(nn.Module):
             channels) and a 1x1 convolution.
 
     Shape:
-        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1).
+        ``b c h w`` to ``b e h w``, any h and w (in training, the norms need b h w > 1). For second
+        derivatives see :class:`PositionAttention`.
 
     Cost:
         2 b h w k² (c e + e²) MACs and those of both attentions at e channels; projection

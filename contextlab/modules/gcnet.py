@@ -74,15 +74,15 @@ class GlobalContext(nn.Module):
 
     def attention(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
         """α: how much each pixel counts; sums to 1 over the map."""
-        h = x.shape[2]
-        alpha = torch.softmax(rearrange(self.mask(x), "b 1 h w -> b (h w)"), 1)
-        return rearrange(alpha, "b (h w) -> b h w", h=h)
+        return torch.softmax(self.mask(x).flatten(1), 1).view(len(x), *x.shape[2:])
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        alpha = rearrange(self.attention(x), "b h w -> b (h w) 1")
-        # a product in the order of x in memory, so that its gradient has that order too
-        s = rearrange(x, "b c h w -> b c (h w)") @ alpha
-        e = self.expand(torch.relu(self.norm(self.squash(rearrange(s, "b c 1 -> b c")))))
+        # The backward pass undoes this order: it adds the sum's share of the gradient of x before
+        # it makes the mask's, which saves a map. With the map as second factor that share would
+        # come back transposed, and adding it would take longer than all the rest.
+        alpha = self.attention(x).flatten(1).unsqueeze(2)
+        s = x.flatten(2) @ alpha
+        e = self.expand(torch.relu(self.norm(self.squash(s.squeeze(2)))))
         e = rearrange(e, "b c -> b c 1 1")
         return x + e if self.fuse == "add" else x * torch.sigmoid(e)

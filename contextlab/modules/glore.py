@@ -60,7 +60,7 @@ class GloRe(nn.Module):
         Its graph convolution is ReLU(V + A V + a) W (variant="glore"); equation 3 and we have
         (I - A) V W. Paper and code sum over the pixels (pool="sum"). Our mean is the same in
         training, since the norm takes out any factor, and keeps the norm's statistics right on
-        maps of another size and the sums inside float16.
+        maps of another size.
     """
 
     def __init__(

@@ -34,17 +34,14 @@ def hadamard_pool(
 
     Args:
         b, c: two maps of one shape.
-        pool: "mean", or "sum" without the 1/N. Both are float32 where the maps are float16, since a
-            sum grows with the map, and float16 ends at 65504.
+        pool: "mean", or "sum" without the 1/N; a sum grows with the map, and float16 ends at 65504.
 
     Example:
         >>> hadamard_pool(torch.randn(2, 64, 9, 7), torch.randn(2, 64, 9, 7)).shape
         torch.Size([2, 64])
     """
     check_choice("pool", pool, SUMS)
-    product = b * c
-    dtype = torch.float32 if product.dtype == torch.float16 else None
-    return getattr(product, pool)((2, 3), dtype=dtype)
+    return reduce(b * c, "b c h w -> b c", pool)
 
 
 def bilinear_pool(
@@ -54,7 +51,7 @@ def bilinear_pool(
 
     Args:
         b, c: two maps over the same pixels.
-        pool: "mean", or "sum" without the 1/N; float32 as above.
+        pool: "mean", or "sum" without the 1/N.
 
     Example:
         >>> bilinear_pool(torch.randn(2, 8, 9, 7), torch.randn(2, 6, 9, 7)).shape
@@ -64,8 +61,7 @@ def bilinear_pool(
     if pool == "mean":
         root = (b.shape[2] * b.shape[3]) ** 0.5  # N taken half from each side stays inside float16
         b, c = b / root, c / root
-    with staying_wide(b):
-        return einsum(wide(b), wide(c), "b p h w, b q h w -> b p q")
+    return einsum(b, c, "b p h w, b q h w -> b p q")
 
 
 class _Concatenate(nn.Module):
@@ -193,7 +189,8 @@ class GlobalHadamard(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        return self.fuse(x, hadamard_pool(self.b(x), self.c(x), pool=self.pool))
+        g = hadamard_pool(wide(self.b(x)), wide(self.c(x)), pool=self.pool)
+        return self.fuse(x, g)
 
 
 @register(
@@ -252,5 +249,7 @@ class GlobalBilinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        g = bilinear_pool(self.b(x), self.c(x), pool=self.pool)
+        b, c = self.b(x), self.c(x)
+        with staying_wide(b):
+            g = bilinear_pool(wide(b), wide(c), pool=self.pool)
         return self.fuse(x, rearrange(g, "b p q -> b (p q)"))

@@ -155,7 +155,7 @@ class SqueezeReasoning(nn.Module):
         """The pooled vector g."""
         if self.gamma is None:
             return average_pool(self.phi(x))
-        return hadamard_pool(self.phi(x), self.gamma(x), pool=self.pool)
+        return hadamard_pool(wide(self.phi(x)), wide(self.gamma(x)), pool=self.pool)
 
     def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
         """The vector g' with which the channels of θ(x) are multiplied, in full precision."""
@@ -168,7 +168,7 @@ class SqueezeReasoning(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_map(self, x, self.channels)
-        gate, theta = rearrange(self.gate(x), "b p -> b p 1 1"), self.theta(x)
+        theta, gate = self.theta(x), rearrange(self.gate(x), "b p -> b p 1 1")
         with staying_wide(theta):
             theta = wide(theta)
             y = widely(self.norm, widely(self.out, theta * gate.to(theta.dtype)))

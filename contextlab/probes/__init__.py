@@ -8,6 +8,10 @@ channels know), :mod:`~contextlab.probes.objects` (who gains on large objects an
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "scipy")
+
 from .affinity import Asker, asked, askers, cell_askers, implied_affinity, spectrum
 from .cues import asks_of, cue_shares, two_cues
 from .receptive_field import central_share, effective, effective_width, growth, theoretical

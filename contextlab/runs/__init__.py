@@ -7,6 +7,10 @@ the repository and with the installed package.
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy")
+
 import math
 import platform
 from collections.abc import Iterable
@@ -19,7 +23,7 @@ import torch
 
 from contextlab import training
 from contextlab.costs import Table
-from contextlab.home import home
+from contextlab.home import home, usable
 from contextlab.runs.build import build_data, build_network
 from contextlab.runs.config import (
     COURSE_OPTIONS,
@@ -213,6 +217,7 @@ def train(
         weights = path.with_name(f"{name}.safetensors")
     weights = Path(weights)
     state = home() / "states" / config.name if state is None else Path(state)
+    usable(path.parent)  # before minutes of work, not after
     dataset = build_data(config, "train", root=root)
     scenes = build_data(config, root=root)
     model = build_network(config, len(dataset.classes), weights=pretrained)

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -245,7 +245,7 @@ def _not_whole(what: Path | Line, error: Exception | str) -> ValueError:
 
 
 def _remedy(what: Path | Line) -> str:
-    return f"delete {'this line' if isinstance(what, Line) else 'it'} and train the run anew"
+    return f"move {'this line' if isinstance(what, Line) else 'it'} away and train the run anew"
 
 
 def _parse(text: str, what: Path | Line, path: Path, config: Config | None, source: str) -> Run:
@@ -371,7 +371,8 @@ def need_shipped() -> Path:
 
 
 def _places() -> Iterator[tuple[Path, str]]:
-    yield home() / "runs", "own"
+    with suppress(FileNotFoundError):  # nobody's home: the shipped runs are read all the same
+        yield home() / "runs", "own"
     if (folder := shipped_folder()) is not None:
         yield folder, "shipped"
 

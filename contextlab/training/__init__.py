@@ -4,6 +4,10 @@ Knows networks and data sets through their contracts only: a network maps images
 set yields ``(image, labels)``.
 """
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "torchvision", "accelerate", "safetensors", "torchmetrics", "tqdm")
+
 from contextlab.training.budget import BUDGETS, Budget, budget, current
 from contextlab.training.checkpoints import load_weights, save_weights
 from contextlab.training.loop import History, fit

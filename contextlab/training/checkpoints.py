@@ -50,7 +50,7 @@ __all__ = [
 PROGRESS = "progress.json"
 _STATE = re.compile(r"state-\d{8}")
 #: how safetensors and torch.save report a full disk
-_FULL = re.compile(r"No space left|os error 28|failed writing file|unexpected pos")
+_FULL = re.compile(r"No space left|os error 28|iostream error|failed writing|unexpected pos")
 #: what torch.compile and others put into the names of what they wrap
 _WRAPPED = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -173,15 +173,15 @@ def prepare(folder: str | Path, need: int = 0) -> Path:
 
     Raises:
         OSError: it cannot be written to; one sentence with the remedy.
-        FileExistsError: a folder there has the name of a state, but the program did not make it.
+        ValueError: a folder there has the name of a state, but the program did not make it.
     """
     folder = usable(folder, need)
-    for path in folder.iterdir():
+    for path in folder.glob("state-*"):
         if not _STATE.fullmatch(path.name) or made_here(path):
             continue
         remove_empty(path)  # the last trace of a state that was being let go
         if path.exists():
-            raise FileExistsError(
+            raise ValueError(
                 f"{path} has the name of a training state, but was not made by this version of "
                 "contextlab, so it is left alone: give another folder, or move it away"
             )
@@ -279,12 +279,17 @@ def save_state(
 
 def _name(beside: Path, final: Path) -> None:
     """Give a whole state its name, unless another process was faster."""
-    try:
-        beside.rename(final)
-    except OSError:
-        if not made_here(final):
-            raise
-        shutil.rmtree(beside, ignore_errors=True)
+    for attempt in range(100):
+        try:
+            beside.rename(final)
+            return
+        except OSError:
+            if made_here(final):
+                shutil.rmtree(beside, ignore_errors=True)
+                return
+            # the other process may be letting go of its state at this very moment
+            if attempt == 99 or any(final.glob("*")):
+                raise
 
 
 def read_progress(state: Path) -> dict:

@@ -10,8 +10,13 @@ given, and only widgets ask a network themselves, as a click must.
 
 from __future__ import annotations
 
+from contextlab.extras import need
+
+need(__name__, "numpy", "matplotlib", "PIL", "ipywidgets")
+
 from .accuracy import demand_bars
 from .affinity import affinity_figure
+from .bill_figure import bill_figure, bill_in_words
 from .curves import cost_curves, training_curves
 from .figures import new_figure, png, show, styled
 from .gates import gates_figure
@@ -83,6 +88,8 @@ __all__ = [
     "affinity_picker",
     "asking_explorer",
     "asking_figure",
+    "bill_figure",
+    "bill_in_words",
     "bins_figure",
     "cell_explorer",
     "cells_figure",

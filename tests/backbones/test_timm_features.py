@@ -76,3 +76,19 @@ def test_options_that_timm_does_not_know_are_refused():
 def test_an_unknown_name_gets_the_closest_ones(name, kind):
     with pytest.raises(ValueError, match=f"got '{name}x'; did you mean .*{kind}"):
         backbone(f"{name}x", weights="random")
+
+
+@pytest.mark.parametrize(
+    "name, stride, remedy",
+    [
+        ("vit_tiny_patch16_224", 16, {"dynamic_img_size": True, "dynamic_img_pad": True}),
+        ("swin_tiny_patch4_window7_224", 32, {"strict_img_size": False}),
+    ],
+)
+def test_another_size_of_images_needs_an_option_that_the_message_names(name, stride, remedy):
+    net = TimmFeatures(name, output_stride=stride, weights="random")
+    words = " and pass ".join(f"{key}={value}" for key, value in remedy.items())
+    with pytest.raises(ValueError, match=rf"{name} does not take images of .*: pass {words}$"):
+        net(torch.rand(1, 3, 232, 260))
+    net = TimmFeatures(name, output_stride=stride, weights="random", **remedy)
+    assert net(torch.rand(1, 3, 232, 260))[-1].shape[-2:] == (-(-232 // stride), -(-260 // stride))

@@ -147,3 +147,9 @@ def test_the_real_frames():
     share = torch.bincount(labels.flatten(), minlength=256) / labels.numel()
     assert share[3] == pytest.approx(0.3166, abs=0.03)  # road
     assert share[255] == pytest.approx(0.0395, abs=0.02)  # void
+
+
+def test_the_remedy_names_no_script_that_is_not_here(tmp_path):
+    assert camvid._remedy(tmp_path / "none.py").startswith("the script data_scripts/camvid.py of")
+    assert "does not bring it" in camvid._remedy(tmp_path / "none.py")
+    assert camvid.REMEDY.startswith("python data_scripts/camvid.py fetches it")

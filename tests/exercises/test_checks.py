@@ -31,12 +31,13 @@ def test_same_finds_one_changed_value_and_says_where(shape, data):
         (torch.ones(2).long(), torch.ones(2), "dtype"),
         (torch.tensor([1.0, torch.nan]), torch.ones(2), "holds nan"),
         (torch.tensor([1.0, torch.inf]), torch.ones(2), r"at \(1,\) it is inf"),
-        (2, 3, "the result is 2"),
+        (2, 3, "the result is 2, and should be 3"),
+        (1.0, 1.0003, r"is 1, and should be 1\.0003"),
         (float("nan"), 3.0, "is nan"),
         (torch.ones(2), 3, "should be a number"),
         ((1, 2), (1, 2, 3), "should be 3 values"),
         ((1, 5), (1, 2), "value 1 of the result is 5"),
-        ("a", "b", "the result is 'a'"),
+        ("a", "b", "the result is 'a', and should be 'b'"),
     ],
 )
 def test_same_says_what_differs(got, want, message):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from contextlab import exercises
 from contextlab.exercises import _core
@@ -27,6 +28,15 @@ def test_the_stub_is_unsolved(exercise):
 def test_the_solution_is_right(exercise):
     verdict = exercises.judge(exercise, exercises.reference(exercise))
     assert verdict.state == "solved", verdict.message
+
+
+@EACH
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_are_switched_off_change_no_verdict(exercise, off):
+    with off():
+        verdict = exercises.judge(exercise, exercises.reference(exercise))
+        assert verdict.state == "solved", verdict.message
+        assert not torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(("exercise", "wrong"), WRONG)

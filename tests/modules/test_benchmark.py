@@ -64,6 +64,27 @@ def test_benchmark_of_the_modules(modules, capsys, tmp_path):
     assert fit["memory exponent, ours"] < 1.3 < 1.5 < fit["memory exponent, plain"]
 
 
+def test_answers_and_gradients_of_every_public_form(modules):
+    assert modules["PUBLIC"].keys() >= {"gcnet", "position_attention"}
+    for name, public in modules["PUBLIC"].items():
+        module = modules["build"](name, 32)
+        modules["check"](name, module, public, torch.randn(2, 32, 7, 5), gradients=True)
+
+
+def test_benchmark_against_the_public_forms(modules, capsys):
+    sides = ["--sides", "8", "20", "--channels", "32", "--repeats", "2"]
+    rows = modules["main"]([*sides, "--public"])
+    assert [row["module"] for row in rows] == ["gcnet"] * 4 + ["position_attention"] * 4
+    for row in rows:
+        low, high = row["quartiles"]
+        assert low - 0.01 <= row["time, ours / public"] <= high + 0.01
+    assert rows[-1]["public (MiB)"] > 2 * 20**4 * 4 / 2**20
+    assert "time, ours / public" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        modules["main"]([*sides, "--public", "--only", "ocr"])
+    assert "expected --only among gcnet, position_attention, got ocr" in capsys.readouterr().err
+
+
 @pytest.fixture
 def growth(modules):
     return runpy.run_path(str(FOLDER / "growth.py"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -229,26 +231,63 @@ def test_a_channel_soft_max_over_the_wrong_axis_is_told_apart(monkeypatch):
     assert not torch.allclose(module(x), channel_plain(module, x))
 
 
-@pytest.mark.parametrize("block", [1, 7, 20])
-def test_blocks_of_queries_change_neither_answer_nor_gradients(monkeypatch, block):
+def asked(number_of_queries: int, number_of_keys: int) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(2)
+    shapes = ((2, 3, number_of_queries), (2, 3, number_of_keys), (2, 5, number_of_keys))
+    return [torch.randn(s, generator=draw, dtype=torch.float64).requires_grad_() for s in shapes]
+
+
+@pytest.mark.parametrize("block", [1, 4, 5, 10, 99])
+def test_blocks_of_queries_change_neither_answers_nor_gradients(monkeypatch, block):
     monkeypatch.setattr(dual_attention, "BLOCK", block)
-    module, x = built(scale=True), some().requires_grad_()
-    found = []
-    for y in (module(x), position_plain(module, x, scale=True)):
-        inputs = (x, *module.parameters())
-        slopes = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
-        bends = torch.autograd.grad(slopes[0].square().sum(), inputs, materialize_grads=True)
-        found.append((y, *slopes, *bends))
-    for ours, theirs in zip(*found):
-        torch.testing.assert_close(ours, theirs)
+    q, k, v = inputs = asked(10, 11)
+    found = dual_attention.wide_value_attention(*inputs, 0.7)
+    expected = v @ torch.softmax(0.7 * q.mT @ k, -1).mT
+    torch.testing.assert_close(found, expected)
+    aim = torch.randn_like(found)
+    ours, plain = (torch.autograd.grad(y, inputs, aim) for y in (found, expected))
+    torch.testing.assert_close(ours, plain)
 
 
-def test_a_graph_of_few_pixels_answers_many():
-    module, many = built().float(), some(20, 20).float()
-    auto = torch.export.Dim.AUTO
-    program = torch.export.export(module, (some().float(),), dynamic_shapes=({2: auto, 3: auto},))
-    assert many[0, 0].numel() > dual_attention.BLOCK
-    torch.testing.assert_close(program.module()(many), module(many))
+def test_first_and_second_derivatives_of_blocks(monkeypatch):
+    monkeypatch.setattr(dual_attention, "BLOCK", 2)
+
+    def ask(*tensors):
+        return dual_attention.wide_value_attention(*tensors, 0.7)
+
+    assert torch.autograd.gradcheck(ask, asked(5, 4), fast_mode=True)
+    assert torch.autograd.gradgradcheck(ask, asked(5, 4), fast_mode=True)
+
+
+def test_gradients_of_single_images_on_blocks(monkeypatch):
+    monkeypatch.setattr(dual_attention, "BLOCK", 3)
+    module, x = built(), some()
+
+    def slope(image):
+        return torch.func.grad(lambda image: module(image[None]).square().sum())(image)
+
+    with warnings.catch_warnings(action="ignore"):  # of slow batching
+        together = torch.func.vmap(slope)(x)
+    torch.testing.assert_close(together, torch.stack([slope(image) for image in x]))
+
+
+def test_a_backward_pass_under_autocast_keeps_its_digits():
+    module, x = built().float(), some().float().requires_grad_()
+    (expected,) = torch.autograd.grad(module(x).square().sum(), x)
+    y = module(x).square().sum()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = torch.autograd.grad(y, x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_fused_kernel_answers_alike():
+    """Compiled, the keys are padded to the width of the values."""
+    torch._dynamo.reset()
+    module, x = built(scale=True), some()
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    parameters = list(module.parameters())
+    ours, fused = (torch.autograd.grad(f(x).square().sum(), parameters) for f in (module, compiled))
+    torch.testing.assert_close(ours, fused)
 
 
 @pytest.mark.parametrize("scale", [False, True])

@@ -125,6 +125,14 @@ def test_large_float16_logits_stay_finite():
 def test_memory_is_that_of_a_few_maps():
     module, x = GlobalContext(16, reduction=4), torch.randn(1, 16, 64, 64)
     assert peak_bytes(lambda: module(x).sum().backward()) < 4 * 4 * x.numel()
+    x.requires_grad_()
+
+    def train():
+        x.grad = None
+        y = module(x)
+        y.backward(y.detach())
+
+    assert peak_bytes(train) < 3.5 * 4 * x.numel()  # y, the gradient, and one share of it
 
 
 MISTAKES = {

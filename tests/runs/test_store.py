@@ -106,8 +106,8 @@ def test_a_cut_line_is_named_and_the_others_stay(three, cut):
     whole = texts(three)
     three.write_text("\n".join([whole[0], whole[1][:cut], whole[2]]) + "\n")
     assert runs.find(SEEDS[0]).metrics.miou == 0.5 and runs.find(SEEDS[2]).metrics.miou == 0.52
-    with pytest.raises(ValueError, match=r"line 2 of .*some\.jsonl is not a whole run.*: delete "
-                       "this line and train the run anew"):  # fmt: skip
+    with pytest.raises(ValueError, match=r"line 2 of .*some\.jsonl is not a whole run.*: move "
+                       "this line away and train the run anew"):  # fmt: skip
         runs.find(SEEDS[1])
     runs.write(made_up(SEEDS[3]), three, SEEDS)  # nobody else's line is lost
     assert len(texts(three)) == 4 and whole[1][:cut] in texts(three)
@@ -234,8 +234,11 @@ def test_an_installed_package_brings_its_runs(tmp_path):
     """The layout that the wheel's mapping gives, in a process that knows no checkout."""
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]
-    assert wheel["only-include"] == ["contextlab", "lessons/runs"]
-    assert wheel["sources"] == {"lessons/runs": "contextlab/runs/shipped"}
+    assert wheel["only-include"] == ["contextlab", "lessons/runs", "benchmarks/modules.json"]
+    assert wheel["sources"] == {
+        "lessons/runs": "contextlab/runs/shipped",
+        "benchmarks": "contextlab/claims",
+    }
     # a wheel may be made of the source archive
     assert {"contextlab", "lessons/runs"} <= set(build["targets"]["sdist"]["include"])
     packages, empty = tmp_path / "packages", tmp_path / "empty"
@@ -258,3 +261,19 @@ def test_an_installed_package_brings_its_runs(tmp_path):
         f"{inside} shipped",
         f"{inside} shipped",
     ]
+
+
+def test_the_shipped_runs_need_no_home(monkeypatch):
+    def nobody():
+        raise FileNotFoundError("no home folder is known here")
+
+    monkeypatch.delenv("CONTEXTLAB_RUNS", raising=False)
+    monkeypatch.setattr(store, "home", nobody)
+    assert runs.find(runs.streets(budget="quick")).source == "shipped"
+
+
+def test_a_place_that_cannot_be_written_to_is_named_before_training(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(runs.training, "fit", lambda *_, **__: pytest.fail("trained for nothing"))
+    with pytest.raises(OSError, match="file"):
+        runs.train(runs.streets(budget="smoke"), tmp_path / "file" / "run.json")

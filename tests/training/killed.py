@@ -6,6 +6,8 @@
 itself at another file operation of the code that saves the second state or the weights; a second
 child continues what is left. It prints a line for every operation: what it was, and whether the
 weights came out the same.
+
+``python killed.py FOLDER twice`` trains in two forked children at once and prints how each ended.
 """
 
 import hashlib
@@ -13,12 +15,13 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from stand_ins import Squares, net
 
-from contextlab.training import Recipe, fit, save_weights
+from contextlab.training import Recipe, checkpoints, fit, save_weights
 
 RECIPE = Recipe(steps=6, batch=4, lr=1e-2, seed=3)
 CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove"}
@@ -94,10 +97,33 @@ def every_operation(folder: Path) -> None:
         print(number, "same" if same else f"DIFFERENT {left}", log.read_text(), flush=True)
 
 
+def twice(folder: Path) -> None:
+    """The same run in two processes, which save at every step and clean up at the end."""
+    torch.set_num_threads(1)
+    children = []
+    for name in ("one", "other"):
+        children.append(os.fork())
+        if children[-1] == 0:
+            status, model = 1, net()
+            try:
+                recipe = replace(RECIPE, steps=40)
+                fit(model, Squares(), recipe, checkpoint=folder / "state", save_every=1)
+                save_weights(folder / name, model)
+                save_weights(folder / "both", model)
+                checkpoints.remove(folder / "state")
+                status = 0
+            finally:
+                os._exit(status)
+    for child in children:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(exist_ok=True)
     if sys.argv[2:] == ["every"]:
         every_operation(folder)
+    elif sys.argv[2:] == ["twice"]:
+        twice(folder)
     else:
         train(folder, Announcing())

@@ -122,8 +122,9 @@ def test_another_stride_of_the_same_weights_is_refused(tmp_path):
 
 def test_the_same_run_is_the_same_in_another_process():
     script = (
-        "import json; from test_identity import *;"
-        "print(json.dumps(told(net(), tag='x'), sort_keys=True))"
+        "import json; from stand_ins import Squares, net;"
+        "from contextlab.training import Recipe; from contextlab.training.identity import identity;"
+        f"print(json.dumps(identity(net(), Squares(), {RECIPE!r}, tag='x')))"
     )
     found = subprocess.run(
         [sys.executable, "-c", script],

@@ -55,3 +55,12 @@ def test_a_kill_at_any_operation_on_files_changes_nothing_and_leaves_nothing(tmp
         "os.rename .partial-.*-weights.safetensors",
     ):
         assert any(re.search(moment, line) for line in lines), moment
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked, which Windows cannot")
+def test_two_processes_on_one_run_do_not_disturb_each_other(tmp_path):
+    process = start(tmp_path / "run", "twice")
+    assert process.communicate()[0].split() == ["0", "0"]
+    files = sorted((tmp_path / "run").iterdir())
+    assert [path.name for path in files] == ["both", "one", "other"]
+    assert len({path.read_bytes() for path in files}) == 1

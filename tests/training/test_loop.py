@@ -250,6 +250,6 @@ def test_what_else_lies_in_the_folder_stays(tmp_path):
 def test_a_state_that_was_not_made_here_is_named_and_left_alone(tmp_path):
     (tmp_path / "state-00000003").mkdir()
     (tmp_path / "state-00000003" / "progress.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="state-00000003 has the name of a training state"):
+    with pytest.raises(ValueError, match="state-00000003 has the name of a training state"):
         trained(dataset=Unread(), checkpoint=tmp_path)
     assert [p.name for p in (tmp_path / "state-00000003").iterdir()] == ["progress.json"]

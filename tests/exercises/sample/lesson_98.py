@@ -53,9 +53,9 @@ EXERCISES = [
         check=_check_hops,
         hint="Walk along the path and count the edges.",
         wrong=(
-            WrongAnswer("hops = 4", r"hops is 4; that is not the value. Count the edges"),
+            WrongAnswer("hops = 4", r"hops is 4, and should be 3. Count the edges"),
             WrongAnswer("hops = 'three'", r"should be a number, got 'three'"),
-            WrongAnswer("hops = float('nan')", r"is nan; that is not the value"),
+            WrongAnswer("hops = float('nan')", r"is nan, and should be 3"),
         ),
     ),
     Exercise(
