@@ -58,7 +58,8 @@ class _Asymmetric(nn.Module):
             for t in (key, value)
         )
         y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return self.out(rearrange(y, "b 1 (h w) d -> b d h w", h=h))
+        # contiguous, since a convolution of channels that lie last answers in that order
+        return self.out(rearrange(y, "b 1 (h w) d -> b d h w", h=h).contiguous())
 
     def spread(
         self, asks: Float[Tensor, "b d"], key: Float[Tensor, "b d h w"]

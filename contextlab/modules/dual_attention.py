@@ -69,7 +69,9 @@ def wide_value_attention(
     """
     on_cpu = query.device.type == "cpu"
     full = query.dtype in (torch.float32, torch.float64)
-    if on_cpu and full and not torch.compiler.is_compiling():
+    # a tensor of another class has no values and is counted, as on a GPU
+    eager = type(query) is Tensor and not torch.compiler.is_compiling()
+    if on_cpu and full and eager:
         return BlockedAttention.apply(query, key, value, scale)
     query, key, value = (rearrange(t, "b d n -> b 1 n d").contiguous() for t in (query, key, value))
     if on_cpu:

@@ -187,24 +187,16 @@ def test_non_local_as_published():
 
 
 def test_what_is_needed_leaves_the_padding_of_a_kernel_out():
-    """Position attention asks with 64 channels for values of 512.
-
-    A CPU's kernel, which takes it in half precision, pads the keys; blocks of queries do not.
-    """
-
-    class Half(nn.Module):
-        def forward(self, x):
-            return x.bfloat16()
-
+    """Position attention asks with 64 channels for values of 512, which a CPU's kernel pads."""
     with torch.device("meta"):
         block = context("position_attention", 512)
     projections = N * (512 * 512 + 2 * 512 * 64)
     needed = needed_macs(block, (1, 512, 96, 96))
     assert needed == projections + N * N * (64 + 512)
     assert needed_macs(block, (1, 512, 96, 96), convolutions=False) == needed - projections
-    assert count(block, (1, 512, 96, 96)).macs == needed
-    padded = nn.Sequential(Half(), block.bfloat16())
-    assert count(padded, (1, 512, 96, 96)).macs > needed_macs(padded, (1, 512, 96, 96)) == needed
+    cost = count(block, (1, 512, 96, 96))
+    assert cost.macs > needed
+    assert cost.output_bytes < 4 * N * N  # counted as fused, not in the blocks that a CPU takes
 
 
 def test_two_convolutions_as_published():
