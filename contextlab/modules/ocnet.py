@@ -232,8 +232,10 @@ class ObjectContext(nn.Module):
         check_positive(
             channels=channels, out_channels=out, reduction=reduction, subsample=subsample
         )
-        wide = out if official and asp else channels  # channels that θ reads
-        check_splits(channels=wide, reduction=reduction)
+        # the channels that θ reads
+        wide = out if official and asp else channels
+        name = "channels" if wide == channels else "out_channels"
+        check_splits(**{name: wide, "reduction": reduction})
         for size in sizes:
             check_positive(size=size)
         for rate in rates:
