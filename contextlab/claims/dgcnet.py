@@ -37,7 +37,7 @@ from .experiments import (
     on_streets,
     register,
 )
-from .settings import Setting, compare_in
+from .settings import compare_in, three
 from .verdicts import (
     MISPRINT,
     NOT,
@@ -130,10 +130,7 @@ register(
     }
 )
 
-STREETS = Setting("", "", ("D1",), "both", "none")
-CAMVID = Setting(", CamVid", "CamVid, ", ("D1",), "both", "none")
-LOCAL = Setting(", CamVid, local", "CamVid over features of 67 pixels, ", ("D1",), "both", "none")
-SETTINGS = (STREETS, CAMVID, LOCAL)
+SETTINGS = STREETS, CAMVID, LOCAL = three(("D1",), "both", "none")
 #: cells that are not what they are called: 16 x 16 positions a cell leave a 16 x 32 map two nodes
 EMPTY = {("", "d = 16"): "a graph of two nodes is none"}
 
@@ -161,30 +158,30 @@ def both_graphs() -> Finding:
 
 def projection() -> Finding:
     found = compare_in(SETTINGS, ["D2"], [("strided", "average")], alike)
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def cell() -> Finding:
     pairs = [(f"d = {d}", "d = 2") for d in (4, 8, 16)]
     found = compare_in([STREETS], ["D3"], pairs, alike, empty=EMPTY)
     real = compare_in([LOCAL], ["D3"], pairs[:2], alike)
-    return judge(found.parts + real.parts, "; ".join(found.beside + real.beside))
+    return (found + real).finding()
 
 
 def bare_branch() -> Finding:
     found = compare_in(SETTINGS, ["D6"], [("none", "norm")], no_worse)
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def laplacian() -> Finding:
     found = compare_in(SETTINGS, ["D7"], [("I - A", "A"), ("I - A", "I")])
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def fusion() -> Finding:
     further = [("sum", "sequential"), ("sum", "official")]
     found = compare_in(SETTINGS, ["D8"], [("sum", "gated")], alike, further=further)
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def one_image() -> Finding:

@@ -15,7 +15,7 @@ from contextlab.runs import Config
 
 from .evidence import Paired, difference
 from .experiments import EXPERIMENTS, configs
-from .verdicts import Part, effect, pair
+from .verdicts import Finding, Part, effect, judge, pair
 
 Cells = dict[str, list[Config]]
 Pairs = Iterable[tuple[str, str]]
@@ -50,6 +50,21 @@ class Setting:
         return {k: v for name in names for k, v in configs(name + self.suffix).items()}
 
 
+def three(names: tuple[str, ...], whole: str, without: str) -> tuple[Setting, Setting, Setting]:
+    """Streets, CamVid over features that have seen the image, and over features of 67 pixels.
+
+    Args:
+        names, whole, without: as for `Setting`.
+    """
+    places = {
+        "": "",
+        ", CamVid": "CamVid, ",
+        ", CamVid, local": "CamVid over features of 67 pixels, ",
+    }
+    streets, real, local = (Setting(*place, names, whole, without) for place in places.items())
+    return streets, real, local
+
+
 @dataclass
 class Comparison:
     """The parts that decide, and in words what was seen beside them."""
@@ -57,10 +72,17 @@ class Comparison:
     parts: list[Part]
     beside: list[str]
 
+    def __add__(self, other: Comparison) -> Comparison:
+        return Comparison(self.parts + other.parts, self.beside + other.beside)
+
     @property
     def more(self) -> str:
         """What was seen beside the parts."""
         return "; ".join(self.beside)
+
+    def finding(self) -> Finding:
+        """The parts judged together."""
+        return judge(self.parts, self.more)
 
 
 def compare_in(

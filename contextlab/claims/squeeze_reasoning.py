@@ -47,7 +47,7 @@ from .experiments import (
     on_streets,
     register,
 )
-from .settings import Setting, compare_in
+from .settings import Setting, compare_in, three
 from .times import Seconds
 from .verdicts import (
     MISPRINT,
@@ -181,12 +181,8 @@ register(
 )
 
 CELLS = ("S5", "D1")  # D1 has the network without a module
-STREETS = Setting("", "", CELLS, "hadamard, graph", "none")
-CAMVID = Setting(", CamVid", "CamVid, ", CELLS, "hadamard, graph", "none")
-LOCAL = Setting(
-    ", CamVid, local", "CamVid over features of 67 pixels, ", CELLS, "hadamard, graph", "none"
-)
-SETTINGS = (STREETS, CAMVID, LOCAL)
+SETTINGS = STREETS, CAMVID, LOCAL = three(CELLS, "hadamard, graph", "none")
+ZOO_ON_CAMVID = Setting("", "CamVid, ", ("CamVid",), "SR", "FCN")
 REAL_TIME = Setting("", "", ("S17",), "SR", "none")
 CLASSIFIER = Setting("", "", ("S20",), "SR", "none")
 #: cells that are not what they are called, by setting and label
@@ -337,7 +333,7 @@ def second_order() -> Finding:
         f"worst of {looking.HEAD_SEEDS} seeds where colours that meet are the only cue: "
         + "; ".join(apart)
     )
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def reasoning() -> Finding:
@@ -351,13 +347,13 @@ def reasoning() -> Finding:
         found.beside.append(
             f"{setting.words}graph of one node, as many weights as connected, {equal}"
         )
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def which_edges() -> Finding:
     further = [("random", "learned"), ("none", "learned")]
     found = compare_in(SETTINGS, ["S8"], [("correlation", "learned")], alike, further=further)
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def how_many_nodes() -> Finding:
@@ -365,14 +361,13 @@ def how_many_nodes() -> Finding:
                        empty=EMPTY)  # fmt: skip
     real = compare_in([CAMVID], ["S9"], [("K = 1", "K = 16"), ("K = 32", "K = 16")], alike)
     local = compare_in([LOCAL], ["S9"], [("K = 8", "K = 16"), ("K = 32", "K = 16")], alike)
-    beside = found.beside + real.beside + local.beside
-    return judge(found.parts + real.parts + local.parts, "; ".join(beside))
+    return (found + real + local).finding()
 
 
 def reduction() -> Finding:
     pairs = [("P = C / 2", f"P = C / {r}") for r in (4, 8)]
     found = compare_in([STREETS, LOCAL], ["S10"], pairs, empty=EMPTY)
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 ZOO = {"non-local": "non_local", "A2": "double_attention", "CGNL": "compact_non_local",
@@ -388,17 +383,15 @@ def best_of_all() -> Finding:
     }
     published = entry("S11").published
     parts = [pair(found, "SR", label, effect, published[f"SR - {label}"]) for label in ZOO]
-    real, local = configs("CamVid"), configs("CamVid, local")
-    gain = pair(real, "SR", "FCN", published=5.1, words="CamVid, ")
-    rival = pair(real, "SR", "non-local", published=published["SR - non-local"], words="CamVid, ")
-    beside = [
-        f"SE against FCN (claimed -0.2) {difference(found, 'SE', 'FCN')}",
-        f"not used, since the whole gains nothing there: {gain}; {rival}",
-        f"CamVid over features of 67 pixels, SR against FCN {difference(local, 'SR', 'FCN')}",
-    ]
+    real = compare_in([ZOO_ON_CAMVID], ["CamVid"], [("SR", "non-local")], published=published)
+    local = difference(configs("CamVid, local"), "SR", "FCN")
     fair = found | {FAIR_NAME: configs("plain")[FAIR_NAME]}
-    beside.append(str(pair(fair, "SR", FAIR_NAME)))
-    return judge(parts, "; ".join(beside))
+    real.beside += [
+        f"SE against FCN (claimed -0.2) {difference(found, 'SE', 'FCN')}",
+        f"CamVid over features of 67 pixels, SR against FCN {local}",
+        str(pair(fair, "SR", FAIR_NAME)),
+    ]
+    return judge(parts + real.parts, real.more)
 
 
 def real_time() -> Finding:
@@ -413,14 +406,14 @@ def real_time() -> Finding:
         f"trunk's 74.14 GMACs SR adds {slot['SR'] / 74.14:.1%}, PPM {slot['PPM'] / 74.14:.1%}: "
         "no frame rate hangs on that"
     )
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 def classification() -> Finding:
     found = compare_in([CLASSIFIER], ["S20"], [("SR", "SE")], published=entry("S20").published,
                        metric="pixel_accuracy")  # fmt: skip
     found.beside.append("the parameters are settled by S21")
-    return judge(found.parts, found.more)
+    return found.finding()
 
 
 # ---- effects that want a look into a network, or a small training
