@@ -103,7 +103,7 @@ def kept_by(heads: Sequence[str], h: int, w: int, keep: Keep) -> tuple[float, fl
         elif isinstance(keep, int):
             kept += np.minimum(support, keep).sum()
         else:
-            kept += np.ceil(support * keep).sum()
+            kept += np.ceil(support * keep - 1e-9).sum()  # as the module rounds
     return float(kept / (h * w)), float(kept / all_)
 
 
@@ -158,7 +158,7 @@ def pruning(
                 if keep is not None or whole is None:
                     confusions = _halves(network, dataset, chosen, batch)
                     whole = confusions if keep is None else whole
-                kept = kept_by(module.heads, *shape[-1], keep)
+                kept = kept_by([head.name for head in module.heads], *shape[-1], keep)
                 found = whole if keep is None else confusions
                 scores.append(Pruned(rule, keep, *kept, found))
     finally:

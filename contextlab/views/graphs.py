@@ -15,7 +15,7 @@ from contextlab.modules.graph_guided import edges, edges_of_union, support
 
 from .affinity import _mark, glow
 from .figures import new_figure, picture, styled
-from .palette import INK, QUIET, Map, floats, grey, pixels, series, stretch
+from .palette import INK, QUIET, Map, floats, grey, series, stretch
 
 _LOCAL = ("#0072B2", "#6BAED6", "#C6DBEF")  # the nearer, the darker
 _FULL = "#cbb8dc"
@@ -266,9 +266,7 @@ def blocks_figure(
     grid[2].set(xlabel=f"{len(answers)} keys", ylabel=f"{len(asks)} queries")
     grid[2].set_aspect("auto")
     grid[2].set_box_aspect(height / width)
-    sides = [
-        [ends(n, side) for n in range(0, side, block)] for side in (height, width)
-    ]
+    sides = [[ends(n, side) for n in range(0, side, block)] for side in (height, width)]
     computed = [
         sum((high - low) * (last - first) for low, high, first, last in axis) for axis in sides
     ]
