@@ -218,7 +218,7 @@ class Unsafe:
         ({"output_stride": 4}, r"output_stride of \(8, 16, 32\), got 4"),
         (
             {"multi_grid": (1, 2, 4)},
-            r"two factors of at least 1, of mod6 and mod7, got \(1, 2, 4\)",
+            r"two factors of .*mod6 and mod7, got \(1, 2, 4\)",
         ),
         ({"multi_grid": (0, 1)}, "two factors of at least 1"),
         ({"slope": -0.1}, "slope of at least 0 and below 1, got -0.1"),
