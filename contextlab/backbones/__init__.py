@@ -14,8 +14,16 @@ from .course import CourseBackbone
 from .df import DFNETS, DFNet
 from .resnet import RESNETS, DilatedResNet
 from .timm_features import TimmFeatures
+from .wider_resnet import WiderResNet38
 
-__all__ = ["CourseBackbone", "DFNet", "DilatedResNet", "TimmFeatures", "backbone"]
+__all__ = [
+    "CourseBackbone",
+    "DFNet",
+    "DilatedResNet",
+    "TimmFeatures",
+    "WiderResNet38",
+    "backbone",
+]
 
 
 def backbone(
@@ -29,12 +37,12 @@ def backbone(
 
     Args:
         name: "course" (:class:`CourseBackbone`), "df1" or "df2" (:class:`DFNet`), "resnet18" to
-            "resnet152" (:class:`DilatedResNet`), or any other network of timm
-            (:class:`TimmFeatures`).
+            "resnet152" (:class:`DilatedResNet`), "wider_resnet38" (:class:`WiderResNet38`), or any
+            other network of timm (:class:`TimmFeatures`).
         output_stride: pixels between neighbours of the last map; 8 unless given. The course
             backbone has 4 and no other, a DFNet eight times its ``stem_stride``.
-        weights: "imagenet", the default; "random", the default of the course backbone and of the
-            DFNets, which have no others; or the path of a local .safetensors file.
+        weights: "imagenet", the default; "random", the default of the course backbone, the DFNets
+            and Wider-ResNet-38, of which timm has none; or the path of a local .safetensors file.
         options: the backbone's own options, by name.
 
     Raises:
@@ -58,6 +66,10 @@ def backbone(
             raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")
         _check_options(DFNet, options)
         return DFNet(name, weights="random" if weights is None else weights, **options)
+    if name == "wider_resnet38":
+        _check_options(WiderResNet38, options)
+        common = {"output_stride": 8 if output_stride is None else output_stride}
+        return WiderResNet38(weights="random" if weights is None else weights, **common, **options)
     _weights.check_name(name)
     common = {
         "output_stride": 8 if output_stride is None else output_stride,
