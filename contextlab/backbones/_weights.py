@@ -115,6 +115,23 @@ def load_checkpoint(
         ValueError: the file is cut, holds no weights, or was made for another network.
     """
     check_choice(path, CHECKPOINTS)
+    found = tensors(path)
+    if prefix and any(key.startswith(prefix) for key in found):
+        found = {k.removeprefix(prefix): t for k, t in found.items() if k.startswith(prefix)}
+    fill(module, {key: t for key, t in found.items() if not key.startswith(ignored)}, path)
+
+
+def tensors(path: str | Path, inside: tuple[str, ...] = ("state_dict",)) -> dict[str, Tensor]:
+    """The tensors of a local file by name, be it .safetensors or what torch saved.
+
+    Args:
+        path: of the file.
+        inside: what is taken out where it is there, one after the other.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut or holds no weights.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a file with weights at {path}; none there")
@@ -133,17 +150,23 @@ def load_checkpoint(
         found = read(path)
     except unreadable as error:
         raise ValueError(_unreadable(path, "file of weights", error)) from error
-    if isinstance(found, dict):
-        found = found.get("state_dict", found)
+    for key in inside:
+        found = found.get(key, found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
         raise ValueError(
             f"{path} holds no weights: expected tensors by name, or such under 'state_dict'"
         )
-    if prefix and any(key.startswith(prefix) for key in found):
-        found = {k.removeprefix(prefix): t for k, t in found.items() if k.startswith(prefix)}
-    found = {key: t for key, t in found.items() if not key.startswith(ignored)}
+    return found
+
+
+def fill(module: nn.Module, found: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a module the tensors found in a file, whose names and shapes are exactly its own.
+
+    Raises:
+        ValueError: they were made for another network.
+    """
     expected = module.state_dict()
-    _compare(path, _shapes(expected), _shapes(found))
+    _compare(Path(path), _shapes(expected), _shapes(found))
     module.load_state_dict({k: t for k, t in found.items() if k in expected}, strict=False)
 
 
