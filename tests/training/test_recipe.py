@@ -52,9 +52,7 @@ def test_the_hash_changes_with_every_value_that_changes_the_result():
 
 def test_lists_from_json_are_as_good_as_tuples():
     one, other = (
-        Recipe(
-            steps=1, scale=k((0.5, 2)), aspect=k((0.9, 1)), crop=k((8, 9)), ohem=k((0.7, 5))
-        )
+        Recipe(steps=1, scale=k((0.5, 2)), aspect=k((0.9, 1)), crop=k((8, 9)), ohem=k((0.7, 5)))
         for k in (list, tuple)
     )
     assert one == other and one.hash() == other.hash()
