@@ -360,9 +360,9 @@ def affinities(
     title="Graph guided context fusion (GGCF)",
     node="a pixel",
     squeeze="none",
-    reason="near ones densely, far ones sparsely, by affinity along given graphs",
+    reason="LOCAL window and GRID lattice; top-N when pruned",
     reconstruct="concatenate",
-    source="Li et al.",
+    source="Li et al., Microsoft Research, after 2018",
     lesson="09",
 )
 class GraphGuided(nn.Module):
@@ -416,8 +416,9 @@ class GraphGuided(nn.Module):
         torch.Size([2, 64, 9, 7])
 
     Source:
-        Li et al., equation 3 with the heads of equations 4 and 5; sections 3.4 (context pruning),
-        3.5 (1 x 1 convolutions, concatenation) and 4.2 (trainable graph).
+        Li et al., which bears no year (its latest references are of 2018): equation 3 with the
+        heads of equations 4 and 5; sections 3.4 (context pruning), 3.5 (1 x 1 convolutions,
+        concatenation) and 4.2 (trainable graph).
 
     Differs from the official code:
         None is known. The paper classifies the concatenation right away; W keeps the channels

@@ -41,8 +41,6 @@ class Row(NamedTuple):
 # The methods that later lessons build, under the name that each will be registered with. A
 # registered name replaces its row by its entry.
 TO_COME = {
-    "guided_fusion": ("GGCF", "a pixel", "none",
-                      "LOCAL window and GRID lattice; top-N when pruned", "concatenate", "09"),
     "rectangular_calibration": ("RCA (CGRSeg)", "a row, a column", "axial pooling",
                                 "strip convolutions on their sum", "gate", "11"),
     "prototype_guidance": ("DPG (CGRSeg)", "a class", "class-probability pooling",
