@@ -534,6 +534,10 @@ class GraphGuided(nn.Module):
 
     def context(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The sum y of the heads."""
+        check_map(self, x, self.channels)
+        self.check_pruning()
+        if self.training and self.keep is not None:
+            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         x = x.contiguous(memory_format=torch.channels_last)  # so 1 x 1 convolutions yield rows
         value, tables = rows_of(self.g(x)), self.log_graph(*x.shape[2:])
         y = 0
@@ -546,10 +550,6 @@ class GraphGuided(nn.Module):
         return y
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        check_map(self, x, self.channels)
-        self.check_pruning()
-        if self.training and self.keep is not None:
-            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         y = self.context(x)
         return x + y if self.fuse is None else self.fuse(torch.cat([x, y], 1))
 
