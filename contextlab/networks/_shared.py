@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contextlab.backbones.course import conv_bn_relu
+from contextlab.backbones.efficientformer import EFFICIENTFORMERS
+from contextlab.backbones.mscan import MSCANS
 
 NEEDED = ("channels", "strides", "mean", "std")
 
@@ -107,6 +109,20 @@ class HeadNetwork(Network):
 def number(classes: int | Sequence[str]) -> int:
     """How many classes, given as a number or by their names."""
     return classes if isinstance(classes, int) else len(classes)
+
+
+def three_maps(backbone: str) -> dict:
+    """The options with which a backbone returns its maps of strides 8, 16 and 32.
+
+    Timm's networks of five maps and the ResNets take them, which are most; the course backbone and
+    the DFNets have the maps that they have.
+    """
+    name = backbone.split(".")[0]
+    if name.startswith(("course", "df")):
+        return {}
+    if name in (*EFFICIENTFORMERS, *MSCANS):
+        return {"out_indices": (1, 2, 3)}
+    return {"output_stride": 32, "out_indices": (2, 3, 4)}
 
 
 def settle(
