@@ -43,10 +43,6 @@ class Row(NamedTuple):
 TO_COME = {
     "guided_fusion": ("GGCF", "a pixel", "none",
                       "LOCAL window and GRID lattice; top-N when pruned", "concatenate", "09"),
-    "rectangular_calibration": ("RCA (CGRSeg)", "a row, a column", "axial pooling",
-                                "strip convolutions on their sum", "gate", "11"),
-    "prototype_guidance": ("DPG (CGRSeg)", "a class", "class-probability pooling",
-                           "classes attend", "channel gate", "12"),
 }  # fmt: skip
 
 
