@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from contextlab.modules import CBAM, SqueezeExcite
+from contextlab.backbones.efficientformer import AnySizeAttention
+from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
 from contextlab.modules.graph_guided import edges
 from contextlab.networks.classification import NodeGate
 
@@ -236,6 +237,34 @@ def every_call(net: nn.Module, shape: tuple[int, ...], norms: bool = True) -> in
     for hook in hooks:
         hook.remove()
     return total
+
+
+# ---- CGRSeg: whole networks
+
+
+def cgrseg_flops(net: nn.Module, shape: tuple[int, ...]) -> int:
+    """What CGRSeg's tool counts: convolutions with their biases, ReLUs, pools and upsampling.
+
+    Neither norms nor what is no layer there. The pools of rows and columns and the upsampling
+    behind an attention at half resolution, an element each, are layers there and functions here.
+    """
+    total = 0
+
+    def pool(mixer, inputs, output):
+        nonlocal total
+        total += 2 * inputs[0].numel() if mixer.gather != "none" else 0
+
+    def upsample(attention, inputs, output):
+        nonlocal total
+        values = attention.proj.conv.in_channels
+        total += values * output.shape[2:].numel() if attention.halved else 0
+
+    kinds = {RectangularAttention: pool, AnySizeAttention: upsample}
+    hooks = [m.register_forward_hook(kinds[type(m)]) for m in net.modules() if type(m) in kinds]
+    layers = every_call(net, shape, norms=False)
+    for hook in hooks:
+        hook.remove()
+    return layers + total
 
 
 # ---- CGRSeg: mixers whose published widths are no option of a module, and the one to come
