@@ -3,6 +3,7 @@
 from ._shared import HeadNetwork
 from .classification import Classifier, NodeGate, classifier
 from .dgcnet import DGCNetHead, dgcnet, dgcnet_report
+from .ggcf import GGCFHead, ggcf
 from .realtime import DFSeg, realtime
 from .segmentation import ContextFCN, network
 from .srnet import SRNetHead, srnet
@@ -12,12 +13,14 @@ __all__ = [
     "ContextFCN",
     "DFSeg",
     "DGCNetHead",
+    "GGCFHead",
     "HeadNetwork",
     "NodeGate",
     "SRNetHead",
     "classifier",
     "dgcnet",
     "dgcnet_report",
+    "ggcf",
     "network",
     "realtime",
     "srnet",
