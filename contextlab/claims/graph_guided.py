@@ -402,7 +402,7 @@ def neighbours_agree() -> Finding:
     reach = (4, 8, 16, 24)  # a cell, and the windows of LOCAL 2, 4 and 6
     found = agreement(build_data(config), reach)
     shares = ", ".join(f"{share:.0%} at {d}" for share, d in zip(found.share, reach))
-    nearer = REPRODUCED if found.share[0] > 2 * found.elsewhere[-1] else NOT
+    nearer = REPRODUCED if found.share[0] > 2 * found.chance else NOT
     return Finding(
         jointly([nearer, REPRODUCED if found.share[0] > 0.99 else NOT]),
         f"on streets two pixels have one label in {shares} pixels; any two of an image in "
@@ -482,7 +482,7 @@ def best_classes() -> Finding:
     equal = sum(a == b for a, b in zip(ours, best))
     return Finding(
         RIGHT if strictly > len(ours) / 2 else MISPRINT,
-        f"GGCF is strictly best in {strictly} of {len(ours)} classes equal to the best in {equal}",
+        f"GGCF is best in {strictly} of {len(ours)} classes, and equal to the best in {equal}",
     )
 
 
