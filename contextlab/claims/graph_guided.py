@@ -18,6 +18,7 @@ import functools
 import numpy as np
 from scipy.optimize import nnls
 
+from contextlab.costs import lines
 from contextlab.modules.graph_guided import edges, support
 from contextlab.probes.agreement import agreement
 from contextlab.probes.leakage import leakage
@@ -43,6 +44,7 @@ from .settings import Setting, compare_in, three
 from .verdicts import (
     MISPRINT,
     NOT,
+    PARTLY,
     REPRODUCED,
     RIGHT,
     Finding,
@@ -366,6 +368,39 @@ def contexts() -> Finding:
     )
 
 
+def two_conventions() -> Finding:
+    figures = {line.row: line for line in lines("GGCF") if line.column.startswith("FLOPs")}
+    dense, sparse = figures["FULL"], figures["six heads, products alone"]
+    found = [line.prints_alike for line in (dense, sparse)]
+    same = any(
+        line.prints_alike and line.column == dense.column
+        for row, line in figures.items()
+        if row.startswith("six,")
+    )
+    return Finding(
+        REPRODUCED if all(found) and same else PARTLY if any(found) else NOT,
+        f"{dense.ours:.0f} G with the projections and {sparse.ours:.1f} G without them print alike "
+        f"(G = 2³⁰), so no convention gives both; with all that equation 3 asks for "
+        f"{dense.true:.0f} and {sparse.true:.1f}, {dense.true / sparse.true:.1f} times less",
+    )
+
+
+def cheaper_when_pruned() -> Finding:
+    """Affinities of all edges come before the choice; what is left out is the weighted sum."""
+    full, six = (sum(edges(head, *SIDES) for head in heads) for heads in (FULL, HEADS))
+    n, width = SIDES[0] * SIDES[1], 256
+    shares = []
+    for count, projections in ((full, 4), (six, 19)):
+        whole = projections * n * width**2 + 2 * count * width
+        shares.append(1 - (whole - count * width) / whole)
+    return Finding(
+        PARTLY,
+        f"were nothing kept, FULL would save {shares[0]:.0%} of its MACs and the six heads "
+        f"{shares[1]:.0%}; the choice itself, which no MAC counts, sorts {six / n:,.0f} affinities "
+        "a pixel",
+    )
+
+
 def learned_graph() -> Finding:
     pairs, further = [("learned", "FULL")], [("table", "FULL"), ("table", "learned")]
     return compare_in([LEARNED], ["G, learned"], pairs, alike, further=further).finding()
@@ -498,12 +533,14 @@ RULES = {
     "G9": fewer_neighbours,
     "G10": gentle_then_steep,
     "G11": contexts,
+    "G12": two_conventions,
     "G13": learned_graph,
     "G14": receptive_fields,
     "G15": same_everywhere,
     "G16": kernels,
     "G18": two_baselines,
     "G19": look_alikes,
+    "G20": cheaper_when_pruned,
     "G21": best_classes,
     "G22": neighbours_agree,
 }
