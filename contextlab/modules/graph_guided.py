@@ -184,28 +184,28 @@ def flat(t: Tensor, box: Box) -> Tensor:
     return rearrange(t[:, *box], "b s t y x d -> (b s t) (y x) d")
 
 
-def window(ask: Box, answer: Box, reach: int, like: Tensor) -> Tensor:
-    """0 for each pair within reach, minus infinity for the others, ``1 i j``."""
+def window(reach: int | None, h: int, w: int, like: Tensor) -> Float[Tensor, "p q y x"] | None:
+    """0 where j is within reach of i, else minus infinity, for a block and its whole halo."""
+    if reach is None:
+        return None
 
-    def axis(asking: slice, answering: slice) -> Tensor:
-        i, j = (torch.arange(r.start, r.stop, device=like.device) for r in (asking, answering))
-        return (i[:, None] - j).abs() <= reach
+    def axis(n: int) -> Tensor:
+        i, j = (torch.arange(m, device=like.device) for m in (n, n + 2 * reach))
+        return (i[:, None] + reach - j).abs() <= reach
 
-    rows, columns = (axis(i, j) for i, j in zip(ask[2:], answer[2:]))
-    inside = rearrange(rows, "p y -> 1 p 1 y 1") & rearrange(columns, "q x -> 1 1 q 1 x")
-    away = torch.zeros(inside.shape, dtype=like.dtype, device=like.device)
-    away = away.masked_fill(~inside, float("-inf"))
-    return rearrange(away, "1 p q y x -> 1 (p q) (y x)")
+    rows, columns = (axis(min(BLOCK, n)) for n in (h, w))
+    inside = rearrange(rows, "p y -> p 1 y 1") & rearrange(columns, "q x -> 1 q 1 x")
+    return torch.zeros_like(inside, dtype=like.dtype).masked_fill(~inside, float("-inf"))
 
 
-def window_of(windows: dict, ask: Box, answer: Box, reach: int, like: Tensor) -> Tensor:
-    """The same, made once for all blocks that lie alike in their halo."""
-    axes = [(j.start - i.start, i.stop - i.start, j.stop - j.start)
-            for i, j in zip(ask[2:], answer[2:])]  # fmt: skip
-    key = tuple(axes)
-    if key not in windows:
-        windows[key] = window(ask, answer, reach, like)
-    return windows[key]
+def mask_of(window: Tensor, ask: Box, answer: Box, reach: int) -> Float[Tensor, "1 i j"]:
+    """What of the window belongs to a block and to what lies of its halo inside the map."""
+    blocks = [slice(0, i.stop - i.start) for i in ask[2:]]
+    answering = [
+        slice(j.start - i.start + reach, j.stop - i.start + reach)
+        for i, j in zip(ask[2:], answer[2:])
+    ]
+    return rearrange(window[*blocks, *answering], "p q y x -> 1 (p q) (y x)")
 
 
 def bias_of(table: Tensor, ask: Box) -> Tensor:
@@ -272,22 +272,23 @@ class GuidedAttention(torch.autograd.Function):
     def forward(ctx, query, key, value, table, head, scale, pruning):
         ctx.save_for_backward(query, key, value, table)
         ctx.setting = head, scale, pruning
-        (b, h, w, _), windows = query.shape, {}
+        b, h, w, _ = query.shape
         written = table is not None or pruning is not None
         q, k, v, i = (fold(t, head.step) for t in (query, key, value, pixel_numbers(query)))
         y = torch.empty_like(q, memory_format=torch.contiguous_format)
+        near = window(head.reach, h, w, exact(query[:0]) if written else query)
         with without_autocast(query):
             for ask, answer in pieces(head, b, h, w, written):
                 asked, keys, values = flat(q, ask), flat(k, answer), flat(v, answer)
                 if written:
                     weights = affinities(
-                        asked, keys, i, ask, answer, table, windows, head, scale, pruning
+                        asked, keys, i, ask, answer, table, near, head, scale, pruning
                     )
                     found = (weights @ exact(values)).to(y.dtype)
                 else:
                     mask = None
                     if head.reach is not None:
-                        mask = window_of(windows, ask, answer, head.reach, asked)[:, None]
+                        mask = mask_of(near, ask, answer, head.reach)[:, None]
                     found = F.scaled_dot_product_attention(
                         asked[:, None], keys[:, None], values[:, None], mask, scale=scale
                     )[:, 0]
@@ -302,14 +303,15 @@ class GuidedAttention(torch.autograd.Function):
         maps = (query, key, value, slope, pixel_numbers(query))
         q, k, v, dy, i = (fold(t, head.step) for t in maps)
         dq, dk, dv = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
-        of_table, windows = None if table is None else torch.zeros_like(table), {}
+        of_table = None if table is None else torch.zeros_like(table)
+        near = window(head.reach, h, w, exact(query[:0]))
         with without_autocast(query):
             for ask, answer in pieces(head, b, h, w, True):
                 asked, keys, values, dout = (
                     exact(flat(t, box))
                     for t, box in ((q, ask), (k, answer), (v, answer), (dy, ask))
                 )
-                a = affinities(asked, keys, i, ask, answer, table, windows, head, scale, pruning)
+                a = affinities(asked, keys, i, ask, answer, table, near, head, scale, pruning)
                 da = dout @ values.mT
                 logits = a * (da - (a * da).sum(-1, keepdim=True))
                 if table is not None:
@@ -337,7 +339,7 @@ def affinities(
     ask: Box,
     answer: Box,
     table: Tensor | None,
-    windows: dict,
+    near: Tensor | None,
     head: Head,
     scale: float,
     pruning: Pruning | None,
@@ -346,7 +348,7 @@ def affinities(
     asked, keys = exact(asked), exact(keys)
     logits = scale * (asked @ keys.mT)
     if head.reach is not None:
-        logits = logits + window_of(windows, ask, answer, head.reach, asked)
+        logits = logits + mask_of(near, ask, answer, head.reach)
     if table is not None:
         logits = logits + bias_of(exact(table), ask)
     if pruning is not None:
@@ -529,8 +531,8 @@ class GraphGuided(nn.Module):
         dy, dx = (torch.arange(1 - n, n, device=weight.device) / max(h, w) for n in (h, w))
         dy, dx = torch.meshgrid(dy, dx, indexing="ij")
         offset = torch.stack([dx, dy, (dx.square() + dy.square()).sqrt()], -1)
-        z = rearrange(self.guide(offset.to(weight.dtype)), "y x k -> k y x")
-        return torch.where(z < -15, z, F.softplus(z.clamp(min=-15)).log())  # softplus(z) → e^z
+        z = exact(rearrange(self.guide(offset.to(weight.dtype)), "y x k -> k y x"))
+        return torch.where(z < -30, z, F.softplus(z.clamp(min=-30)).log())  # softplus(z) → e^z
 
     def context(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The sum y of the heads."""
