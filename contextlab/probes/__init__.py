@@ -1,9 +1,10 @@
 """Looks inside networks: what a position sees, whom it asks, what channels and objects tell.
 
-Beside the functions here, four files hold a question each: :mod:`~contextlab.probes.inside` (what
+Beside the functions here, five files hold a question each: :mod:`~contextlab.probes.inside` (what
 channels know), :mod:`~contextlab.probes.objects` (who gains on large objects and small ones),
-:mod:`~contextlab.probes.depth` (what depth does to reach and to nodes) and
-:mod:`~contextlab.probes.cooccurrence` (who sees which colours go together).
+:mod:`~contextlab.probes.depth` (what depth does to reach and to nodes),
+:mod:`~contextlab.probes.cooccurrence` (who sees which colours go together) and
+:mod:`~contextlab.probes.rectangular` (what rows and columns can draw).
 """
 
 from __future__ import annotations
