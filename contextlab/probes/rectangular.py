@@ -1,8 +1,9 @@
 """What rows and columns can draw: gates of axial vectors, fitted to shapes.
 
 One vector a row and one a column are added or multiplied, as rectangular self-calibration does,
-and strips may follow. Each shape is fitted by gradient descent from several starts side by side;
-nothing else is seen of the shape, so what cannot be drawn stays undrawn.
+and strips may follow. Each shape is fitted by gradient descent from several starts side by side.
+A fit says what a form can hold, not what it would learn from many images: zero padding tells the
+layers where the borders are, so enough of them learn any one shape by heart.
 """
 
 from __future__ import annotations
