@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from . import _weights
-from .course import CourseBackbone
+from .course import CourseBackbone, CoursePyramid
 from .df import DFNETS, DFNet
 from .efficientformer import EFFICIENTFORMERS, EfficientFormer
 from .mscan import MSCAN, MSCANS
@@ -20,6 +20,7 @@ from .timm_features import TimmFeatures
 __all__ = [
     "MSCAN",
     "CourseBackbone",
+    "CoursePyramid",
     "DFNet",
     "DilatedResNet",
     "EfficientFormer",
@@ -38,7 +39,8 @@ def backbone(
     """Build a backbone by name.
 
     Args:
-        name: "course" (:class:`CourseBackbone`), "df1" or "df2" (:class:`DFNet`),
+        name: "course" (:class:`CourseBackbone`), "course_pyramid" (:class:`CoursePyramid`), "df1"
+            or "df2" (:class:`DFNet`),
             "efficientformerv2_s0" to "_s2" and "_l" (:class:`EfficientFormer`), "mscan_t", "_s",
             "_b" or "_l" (:class:`MSCAN`), "resnet18" to "resnet152" (:class:`DilatedResNet`), or
             any other network of timm (:class:`TimmFeatures`).
@@ -65,6 +67,11 @@ def backbone(
             raise ValueError(f"the course backbone has the output stride 4, got {output_stride}")
         _check_options(CourseBackbone, options)
         return CourseBackbone(weights="random" if weights is None else weights, **options)
+    if name == "course_pyramid":
+        if output_stride not in (None, 16):
+            raise ValueError(f"the course pyramid has the output stride 16, got {output_stride}")
+        _check_options(CoursePyramid, options)
+        return CoursePyramid(weights="random" if weights is None else weights, **options)
     if name in DFNETS:
         if output_stride is not None:
             raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")
