@@ -16,6 +16,7 @@ from .efficientformer import EFFICIENTFORMERS, EfficientFormer
 from .mscan import MSCAN, MSCANS
 from .resnet import RESNETS, DilatedResNet
 from .timm_features import TimmFeatures
+from .wider_resnet import WiderResNet38
 
 __all__ = [
     "MSCAN",
@@ -25,6 +26,7 @@ __all__ = [
     "DilatedResNet",
     "EfficientFormer",
     "TimmFeatures",
+    "WiderResNet38",
     "backbone",
 ]
 
@@ -42,13 +44,15 @@ def backbone(
         name: "course" (:class:`CourseBackbone`), "course_pyramid" (:class:`CoursePyramid`), "df1"
             or "df2" (:class:`DFNet`),
             "efficientformerv2_s0" to "_s2" and "_l" (:class:`EfficientFormer`), "mscan_t", "_s",
-            "_b" or "_l" (:class:`MSCAN`), "resnet18" to "resnet152" (:class:`DilatedResNet`), or
-            any other network of timm (:class:`TimmFeatures`).
+            "_b" or "_l" (:class:`MSCAN`), "resnet18" to "resnet152" (:class:`DilatedResNet`),
+            "wider_resnet38" (:class:`WiderResNet38`), or any other network of timm
+            (:class:`TimmFeatures`).
         output_stride: pixels between neighbours of the last map; 8 unless given. The course
             backbone has 4 and no other, a DFNet eight times its ``stem_stride``, and
             EfficientFormer and MSCAN have 32.
         weights: "imagenet", the default; "random", the default of the course backbone, of the
-            DFNets and of MSCAN, which are not in timm; or the path of a local .safetensors file.
+            DFNets, of MSCAN and of Wider-ResNet-38, which are not in timm; or the path of a local
+            file.
         options: the backbone's own options, by name.
 
     Raises:
@@ -77,6 +81,10 @@ def backbone(
             raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")
         _check_options(DFNet, options)
         return DFNet(name, weights="random" if weights is None else weights, **options)
+    if name == "wider_resnet38":
+        _check_options(WiderResNet38, options)
+        common = {"output_stride": 8 if output_stride is None else output_stride}
+        return WiderResNet38(weights="random" if weights is None else weights, **common, **options)
     for names, kind in ((EFFICIENTFORMERS, EfficientFormer), (MSCANS, MSCAN)):
         if name.split(".")[0] in names:
             if output_stride not in (None, 32):

@@ -15,6 +15,7 @@ from torch import nn
 
 from contextlab.backbones.efficientformer import AnySizeAttention
 from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
+from contextlab.modules.graph_guided import edges
 from contextlab.networks.classification import NodeGate
 
 from .published import layer_flops
@@ -302,3 +303,25 @@ class TokenAttention(nn.Module):
         q, k, v = (t(x).flatten(2) for t in (self.query, self.key, self.value))
         y = v @ torch.softmax(q.transpose(1, 2) @ k, -1).transpose(1, 2)
         return self.out(y.unflatten(2, x.shape[2:]))
+
+
+# ---- GGCF: 128 x 256, and 256 channels before, inside and behind the module
+
+H, W = 128, 256
+
+
+def along_edges(heads: tuple[str, ...]) -> int:
+    """Affinities and weighted sums of every pair that the graphs join, borders cut off."""
+    return 2 * 256 * sum(edges(head, H, W) for head in heads)
+
+
+def as_if_inside(heads: tuple[str, ...]) -> float:
+    """The same with the neighbours of a pixel in the middle: (2 S + 1)², and h w / T²."""
+    sizes = [(name, int(size)) for name, size in (head.split("_") for head in heads)]
+    near = (H * W / size**2 if name == "GRID" else (2 * size + 1) ** 2 for name, size in sizes)
+    return 2 * 256 * H * W * sum(near)
+
+
+def projections(number: int) -> int:
+    """1x1 convolutions: one for g, and θ, φ and W of as many heads as have their own."""
+    return number * H * W * 256 * 256

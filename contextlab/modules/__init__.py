@@ -30,6 +30,7 @@ from .graph_conv import (
     laplacian_smoothing,
     normalised_adjacency,
 )
+from .graph_guided import GraphGuided
 from .hamburger import Hamburger
 from .inceptionnext import InceptionNeXtMixer
 from .non_local import NonLocal
@@ -78,6 +79,7 @@ __all__ = [
     "GlobalContext",
     "GlobalHadamard",
     "GraphConv",
+    "GraphGuided",
     "GridGraphConv",
     "Hamburger",
     "InceptionNeXtMixer",

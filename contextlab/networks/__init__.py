@@ -4,6 +4,7 @@ from ._shared import HeadNetwork
 from .cgrseg import CGRSeg, cgrseg
 from .classification import Classifier, NodeGate, classifier
 from .dgcnet import DGCNetHead, dgcnet, dgcnet_report
+from .ggcf import GGCFHead, ggcf
 from .realtime import DFSeg, realtime
 from .segmentation import ContextFCN, network
 from .segnext import LightHam, SegNeXt, segnext
@@ -15,6 +16,7 @@ __all__ = [
     "ContextFCN",
     "DFSeg",
     "DGCNetHead",
+    "GGCFHead",
     "HeadNetwork",
     "LightHam",
     "NodeGate",
@@ -24,6 +26,7 @@ __all__ = [
     "classifier",
     "dgcnet",
     "dgcnet_report",
+    "ggcf",
     "network",
     "realtime",
     "segnext",

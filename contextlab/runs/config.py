@@ -28,6 +28,10 @@ COURSE_OPTIONS = {
     "dual_graph": {"cell": 2},
     "gather_excite": {"reduction": 4},
     "gcnet": {"reduction": 4},
+    "graph_guided": {
+        "heads": ["LOCAL_2", "LOCAL_4", "LOCAL_6", "GRID_2", "GRID_4", "GRID_6"],
+        "scale": True,
+    },
     "hamburger": {"rank": 16},
     "non_local": {"scale": True},
     "ocr": {"regions": 13},
