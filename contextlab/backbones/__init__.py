@@ -42,14 +42,13 @@ def backbone(
 
     Args:
         name: "course" (:class:`CourseBackbone`), "course_pyramid" (:class:`CoursePyramid`), "df1"
-            or "df2" (:class:`DFNet`),
-            "efficientformerv2_s0" to "_s2" and "_l" (:class:`EfficientFormer`), "mscan_t", "_s",
-            "_b" or "_l" (:class:`MSCAN`), "resnet18" to "resnet152" (:class:`DilatedResNet`),
-            "wider_resnet38" (:class:`WiderResNet38`), or any other network of timm
-            (:class:`TimmFeatures`).
-        output_stride: pixels between neighbours of the last map; 8 unless given. The course
-            backbone has 4 and no other, a DFNet eight times its ``stem_stride``, and
-            EfficientFormer and MSCAN have 32.
+            or "df2" (:class:`DFNet`), "efficientformerv2_s0" to "_s2" or "_l"
+            (:class:`EfficientFormer`), "mscan_t", "_s", "_b" or "_l" (:class:`MSCAN`), "resnet18"
+            to "resnet152" (:class:`DilatedResNet`), "wider_resnet38" (:class:`WiderResNet38`), or
+            any other network of timm (:class:`TimmFeatures`).
+        output_stride: pixels between neighbours of the last map; 8 unless given. Some have their
+            own and no other: the course backbone 4, its pyramid 16, EfficientFormer and MSCAN 32,
+            a DFNet eight times its ``stem_stride``.
         weights: "imagenet", the default; "random", the default of the course backbone, of the
             DFNets, of MSCAN and of Wider-ResNet-38, which are not in timm; or the path of a local
             file.

@@ -8,19 +8,32 @@ import torch.nn.functional as F
 from head_tests import size
 from torch import nn
 
-from contextlab.backbones import CoursePyramid, backbone
+from contextlab.backbones import CourseBackbone, CoursePyramid, backbone
 from contextlab.costs import needed_macs
 from contextlab.costs._readings import cgrseg_flops
 from contextlab.modules import RectangularCalibration
 from contextlab.networks import CGRSeg, cgrseg
+from contextlab.networks.cgrseg import VARIANTS
 
 SHAPE = (1, 3, 512, 512)
 RANDOM = {"weights": "random"}
 
 
-def whole(variant: str = "t", **options) -> CGRSeg:
-    with torch.device("meta"):
-        return cgrseg(150, variant, **{"backbone_options": RANDOM} | options)
+@pytest.fixture(scope="module")
+def whole():
+    """Networks of the paper's size on the meta device; building a backbone takes longest."""
+    made = {}
+
+    def build(variant: str = "t", *, backbone: str | None = None, **options) -> CGRSeg:
+        with torch.device("meta"):
+            net = made.get((variant, backbone))
+            if net is None:
+                net = cgrseg(150, variant, backbone=backbone, backbone_options=RANDOM)
+                made[variant, backbone] = net
+            usual = {k: v for k, v in VARIANTS[variant].items() if k != "backbone"}
+            return CGRSeg(net.backbone, 150, **usual | options) if options else net
+
+    return build
 
 
 def small(**options) -> CGRSeg:
@@ -43,7 +56,7 @@ def small(**options) -> CGRSeg:
         ("l", {}, 35.678, 14.908, 16.11),
     ],
 )
-def test_the_variants_cost_what_is_published(variant, options, parameters, flops, macs):
+def test_the_variants_cost_what_is_published(whole, variant, options, parameters, flops, macs):
     """Printed: 9.4 M and 4.0 G, 18.1 and 7.6 (with 5 blocks, not with 6), 35.7 and 14.9."""
     net = whole(variant, **options)
     assert size(net) / 1e6 == pytest.approx(parameters, abs=0.0005)
@@ -55,16 +68,16 @@ def test_the_variants_cost_what_is_published(variant, options, parameters, flops
     ("options", "parameters", "flops"),
     [
         # Table 4: without calibrated context, reconstruction or head; printed 3.56, ..., 3.92
-        ({"pyramid": "convolution", "reconstruct": False, "context": None}, 6.046, 3.561),
+        ({"pyramid": "convolution", "reconstruct": False, "head": None}, 6.046, 3.561),
         ({"pyramid": "convolution", "reconstruct": False}, 6.080, 3.640),
         ({"reconstruct": False}, 9.081, 3.832),
-        ({"context": None}, 9.331, 3.916),
+        ({"head": None}, 9.331, 3.916),
         # Table 6, heads: printed 4.05, 4.05, 4.05, 3.92, 3.92
-        ({"context": "non_local"}, 9.364, 4.051),
-        ({"context": "dual_attention"}, 9.364, 4.050),
-        ({"context": "hamburger"}, 9.364, 4.050),
-        ({"context": "gcnet"}, 9.339, 3.916),
-        ({"context": "squeeze_excite"}, 9.333, 3.915),
+        ({"head": "non_local"}, 9.364, 4.051),
+        ({"head": "dual_attention"}, 9.364, 4.050),
+        ({"head": "hamburger"}, 9.364, 4.050),
+        ({"head": "gcnet"}, 9.339, 3.916),
+        ({"head": "squeeze_excite"}, 9.333, 3.915),
         # Table 6, mixers: printed 4.0 and 9.4, 4.0 and 9.3, 4.0 and 9.9, 4.0 and 11.0, 4.1 and 9.6
         ({"mixer": "convnext"}, 9.398, 4.002),
         ({"mixer": "inceptionnext"}, 9.290, 3.979),
@@ -79,7 +92,7 @@ def test_the_variants_cost_what_is_published(variant, options, parameters, flops
         ({"backbone": "mscan_t", "width": 256}, 9.492, 5.841),
     ],
 )
-def test_the_ablations_cost_what_was_counted(options, parameters, flops):
+def test_the_ablations_cost_what_was_counted(whole, options, parameters, flops):
     net = whole(**options)
     assert size(net) / 1e6 == pytest.approx(parameters, abs=0.0006)
     # coordinate attention has an activation besides, which is no ReLU here
@@ -87,7 +100,7 @@ def test_the_ablations_cost_what_was_counted(options, parameters, flops):
     assert cgrseg_flops(net, SHAPE) / 1e9 == pytest.approx(flops, abs=free)
 
 
-def test_the_variants_have_their_backbones_and_strips():
+def test_the_variants_have_their_backbones_and_strips(whole):
     for variant, channels, strip in (
         ("t", (48, 120, 224), 11), ("b", (64, 144, 288), 11), ("l", (80, 192, 384), 9)
     ):  # fmt: skip
@@ -127,9 +140,9 @@ def test_the_decoder_is_what_its_equations_say():
     torch.testing.assert_close(net(x), logits)
 
 
-def test_context_is_pooled_to_half_the_coarsest_map_rounded_up():
+def test_context_is_pooled_to_half_the_coarsest_map_rounded_up(whole):
     with torch.device("meta"):
-        net = whole()
+        net = whole().eval()
         maps = net.backbone(torch.empty(1, 3, 480, 512))
         assert {tuple(p.shape[2:]) for p in net.pyramid(maps)} == {(8, 8)}
 
@@ -203,7 +216,11 @@ def test_drop_path_reaches_every_block_and_no_answer():
 
 
 def test_it_compiles_and_exports():
-    net, x = small().eval(), torch.rand(2, 3, 37, 50)
+    """Two maps are enough for every line of the decoder; each block costs seconds."""
+    torch.manual_seed(0)
+    options = {"width": 12, "blocks": 1, "strip": 3}
+    net = CGRSeg(CourseBackbone(width=8, stem=4, blocks=1), 5, **options).eval()
+    x = torch.rand(2, 3, 37, 50)
     with torch.no_grad():
         expected = net(x)
         compiled = torch.compile(net, fullgraph=True, backend="eager")

@@ -59,7 +59,8 @@ def test_every_weight_learns():
 
 
 def test_it_compiles_and_exports():
-    net, x = small().eval(), torch.rand(2, 3, 21, 34)
+    net, x = small().head.eval(), [torch.rand(2, 8, 6, 9), torch.rand(2, 8, 3, 5)]
+    x.append(torch.rand(2, 8, 2, 3))
     with torch.no_grad():
         expected = net(x)
         compiled = torch.compile(net, fullgraph=True, backend="eager")
