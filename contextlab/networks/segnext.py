@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from contextlab.backbones import backbone as build_backbone
 from contextlab.modules import Hamburger
+from contextlab.modules import context as build_context
 
 from ._shared import Network, classifier, number, three_maps
 
 __all__ = ["LightHam", "SegNeXt", "segnext"]
 
-#: of the Hamburger in SegNeXt-T and S, as their code has it
-HAMBURGER = {"rank": 16, "eval_steps": 7, "gradient": "full"}
+#: options of the Hamburger in SegNeXt-T and S, as their code has them
+OPTIONS = {"hamburger": {"rank": 16, "eval_steps": 7, "gradient": "full"}}
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -45,8 +46,9 @@ class LightHam(nn.Module):
         channels: of the maps.
         classes: number of classes.
         width: channels of the Hamburger.
+        context: "hamburger"; another context module's name, or None, to compare it with.
         dropout: share of channels dropped before the classifier.
-        options: of :class:`contextlab.modules.Hamburger`, in place of SegNeXt's.
+        options: of the context module, in place of SegNeXt's.
 
     Shape:
         maps ``b c h w``, finest first -> logits ``b classes h w`` of the first map's size.
@@ -73,15 +75,20 @@ class LightHam(nn.Module):
         classes: int,
         *,
         width: int = 256,
+        context: str | None = "hamburger",
         dropout: float = 0.1,
         **options,
     ) -> None:
         super().__init__()
         if width < 1 or classes < 1:
             raise ValueError(f"expected width and classes >= 1, got {width} and {classes}")
+        if context is None and options:
+            raise ValueError(f"expected a context for its options, got None and {options}")
+        options = OPTIONS.get(context, {}) | options
         self.squeeze = conv_group_relu(sum(channels), width)
-        self.hamburger = Hamburger(width, **HAMBURGER | options)
-        self.hamburger.norm = group_norm(width)
+        self.context = build_context(context, width, **options) if context else nn.Identity()
+        if isinstance(self.context, Hamburger):
+            self.context.norm = group_norm(width)
         self.align = conv_group_relu(width, width)
         self.classifier = classifier(width, classes, dropout)
 
@@ -89,7 +96,7 @@ class LightHam(nn.Module):
         """Maps, finest first -> logits ``b classes h w``."""
         size = maps[0].shape[2:]
         x = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps]
-        return self.classifier(self.align(self.hamburger(self.squeeze(torch.cat(x, 1)))))
+        return self.classifier(self.align(self.context(self.squeeze(torch.cat(x, 1)))))
 
 
 class SegNeXt(Network):
@@ -124,6 +131,8 @@ def segnext(
     *,
     backbone: str = "mscan_t",
     backbone_options: Mapping | None = None,
+    context: str | None = "hamburger",
+    context_options: Mapping | None = None,
     **options,
 ) -> SegNeXt:
     """Build SegNeXt from names; SegNeXt-T unless told otherwise.
@@ -133,7 +142,9 @@ def segnext(
         backbone: name for :func:`contextlab.backbones.backbone`; "mscan_s" makes SegNeXt-S.
         backbone_options: its options (``weights``, ``drop_path``, ...); its maps of strides 8, 16
             and 32 are taken unless they say otherwise.
-        options: of :class:`LightHam`.
+        context: of :class:`LightHam`.
+        context_options: its options.
+        options: ``width`` and ``dropout`` of :class:`LightHam`.
 
     Example:
         >>> with torch.device("meta"):
@@ -142,4 +153,4 @@ def segnext(
         4263414
     """
     net = build_backbone(backbone, **three_maps(backbone) | dict(backbone_options or {}))
-    return SegNeXt(net, number(classes), **options)
+    return SegNeXt(net, number(classes), context=context, **options, **(context_options or {}))
