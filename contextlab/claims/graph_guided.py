@@ -13,13 +13,22 @@ network; and the modules that lead on streets. Three seeds find differences of o
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy.optimize import nnls
 
 from contextlab.modules.graph_guided import edges, support
-from contextlab.runs import FAIR_NAME, far
+from contextlab.probes.agreement import agreement
+from contextlab.probes.leakage import leakage
+from contextlab.probes.occlusion import occlusion
+from contextlab.probes.pruning import Pruned, judged, pruning
+from contextlab.probes.receptive_field import held_area
+from contextlab.runs import FAIR_NAME, build_data, far
 
+from . import looking
 from .entries import entry
+from .evidence import Paired, paired
 from .experiments import (
     THREE,
     Experiment,
@@ -37,7 +46,9 @@ from .verdicts import (
     REPRODUCED,
     RIGHT,
     Finding,
+    Part,
     alike,
+    effect,
     jointly,
     judge,
     pair,
@@ -210,7 +221,22 @@ def dense_fusion() -> Finding:
     cells = STREETS.cells("G, heads") | {FAIR_NAME: configs("plain")[FAIR_NAME]}
     pairs = [("baseline", "FULL"), (BEST, "FULL"), (BEST, "FULL x 6")]
     parts = [pair(cells, a, b, metric="C") for a, b in pairs]
-    return judge(parts, str(pair(cells, BEST, FAIR_NAME, metric="C")))
+    found = [str(pair(cells, BEST, FAIR_NAME, metric="C"))]
+    shares = {label: _leaked(label) for label in (BASELINE, "FULL", BEST)}
+    if all(shares.values()):
+        told = ", ".join(f"{label} {share:.0%}" for label, share in shares.items())
+        found.append(f"of a wall's or fence's gradient so much lies on its look-alike: {told}")
+    return judge(parts, "; ".join(found))
+
+
+def _leaked(label: str) -> float | None:
+    """Of the gradient of one confuser's loss, what arrives at its look-alike; of seed 0."""
+    config = configs("G, heads")[label][0]
+    network = looking.model_of(config)
+    if network is None:
+        return None
+    rows = leakage(network, build_data(config), [("wall", "fence")], demand="C")
+    return sum(row["share"] for row in rows) / len(rows)
 
 
 def full_and_pyramid() -> Finding:
@@ -266,6 +292,68 @@ def best_of_all() -> Finding:
     return (here + real).finding()
 
 
+KEEPS = (0.5, 0.1, 0.02)
+PRUNED_IMAGES = 96
+
+
+@functools.cache
+def _pruned(label: str) -> tuple[list[Pruned], ...]:
+    """Scores of every trained model of a row that keeps its weights, pruned by affinity or not."""
+    found = []
+    for config in configs("G, heads")[label]:
+        if (network := looking.model_of(config)) is not None:
+            dataset = build_data(config)
+            rules = ("top", "random")
+            found.append(pruning(network, dataset, KEEPS, rules=rules, images=PRUNED_IMAGES))
+    return tuple(found)
+
+
+def _scores(label: str, rule: str, keep: float | None) -> list[float]:
+    every = (each for scores in _pruned(label) for each in scores)
+    return [100 * one.miou for one in every if (one.rule, one.keep) == (rule, keep)]
+
+
+def fewer_neighbours() -> Finding:
+    size = entry("G9").published["pruned - whole"]
+    parts = []
+    for label in ("FULL", BEST):
+        if len(_pruned(label)) < 2:
+            return looking.without_weights("FULL and of LOCAL + GRID")
+        gains = Paired(tuple(judged(scores)["judged"] for scores in _pruned(label)))
+        words = f"{label}, the largest, share chosen on other images, against all"
+        parts.append(Part(words, gains, effect(gains, size), size))
+        for keep in KEEPS[:2]:
+            lost = paired(_scores(label, "random", None), _scores(label, "random", keep))
+            parts.append(Part(f"{label}, all against a random {keep:.0%}", lost, effect(lost)))
+    return judge(parts, "n counts models")
+
+
+def gentle_then_steep() -> Finding:
+    first, middle, last = KEEPS
+    if min(len(_pruned(label)) for label in ("FULL", BEST)) < 2:
+        return looking.without_weights("FULL and of LOCAL + GRID")
+
+    def lost(label: str, before: float | None, after: float) -> list[float]:
+        pairs = zip(_scores(label, "top", before), _scores(label, "top", after))
+        return [a - b for a, b in pairs]
+
+    early = paired(lost(BEST, None, first), lost("FULL", None, first))
+    late = paired(lost("FULL", middle, last), lost(BEST, middle, last))
+    found = []
+    for label in ("FULL", BEST):
+        counts = {one.keep: one.kept for one in _pruned(label)[0]}
+        found.append(
+            f"{label} has {counts[None]:.0f} contexts and at {last:.0%} {counts[last]:.0f}"
+        )
+    return judge(
+        [
+            Part(f"lost by {BEST} against FULL, down to {first:.0%}", early, effect(early)),
+            Part(f"lost by FULL against {BEST}, {middle:.0%} to {last:.0%}", late, effect(late)),
+        ],
+        "; ".join([*found, "n counts models"]),
+    )
+
+
 def contexts() -> Finding:
     n = SIDES[0] * SIDES[1]
     ours = [sum(edges(head, *SIDES) for head in heads) / n for heads in (FULL, HEADS)]
@@ -281,6 +369,45 @@ def contexts() -> Finding:
 def learned_graph() -> Finding:
     pairs, further = [("learned", "FULL")], [("table", "FULL"), ("table", "learned")]
     return compare_in([LEARNED], ["G, learned"], pairs, alike, further=further).finding()
+
+
+WINDOW = 8  # beside 128 pixels of width; the paper's 64 stand beside 2048
+FIELDS = 12  # images
+
+
+def receptive_fields() -> Finding:
+    areas = {}
+    for label in ("FULL", BEST):
+        config = configs("G, heads")[label][0]
+        network = looking.model_of(config)
+        if network is None:
+            return looking.without_weights("FULL and of LOCAL + GRID")
+        dataset, areas[label] = build_data(config), []
+        for i in range(FIELDS):
+            image, _ = dataset[i]
+            h, w = image.shape[1:]
+            marked = [(h // 2, w // 4), (3 * h // 4, w // 2)]
+            maps = occlusion(network, image, marked, window=WINDOW, stride=WINDOW // 2)
+            areas[label].append(100 * sum(held_area(each) for each in maps) / len(maps))
+    d = paired(areas[BEST], areas["FULL"])
+    words = f"share of the image that holds 90 % of the response, {BEST} against FULL"
+    shown = ", ".join(f"{label} {sum(v) / len(v):.0f} %" for label, v in areas.items())
+    part = Part(words, d, effect(d))
+    return judge([part], f"{shown}; n counts images, one model of each")
+
+
+def neighbours_agree() -> Finding:
+    """Close is one cell of the map away, and "always" is 99 pairs of 100."""
+    config = configs("G, heads")[BASELINE][0]
+    reach = (4, 8, 16, 24)  # a cell, and the windows of LOCAL 2, 4 and 6
+    found = agreement(build_data(config), reach)
+    shares = ", ".join(f"{share:.0%} at {d}" for share, d in zip(found.share, reach))
+    nearer = REPRODUCED if found.share[0] > 2 * found.elsewhere[-1] else NOT
+    return Finding(
+        jointly([nearer, REPRODUCED if found.share[0] > 0.99 else NOT]),
+        f"on streets two pixels have one label in {shares} pixels; any two of an image in "
+        f"{found.chance:.0%}",
+    )
 
 
 def same_everywhere() -> Finding:
@@ -368,11 +495,15 @@ RULES = {
     "G6": different_strides,
     "G7": beside_full,
     "G8": best_of_all,
+    "G9": fewer_neighbours,
+    "G10": gentle_then_steep,
     "G11": contexts,
     "G13": learned_graph,
+    "G14": receptive_fields,
     "G15": same_everywhere,
     "G16": kernels,
     "G18": two_baselines,
     "G19": look_alikes,
     "G21": best_classes,
+    "G22": neighbours_agree,
 }

@@ -77,6 +77,10 @@ def _with_weights() -> list[Config]:
     # a sum over the pixels, and a mean, on maps of another size; and other numbers of nodes
     for name in ("X4", "S9"):
         found += [make(0) for make in EXPERIMENTS[name].cells.values()]
+    # what pruning does is asked of every seed, what the learned graphs look like of one
+    guided = EXPERIMENTS["G, heads"]
+    found += [guided.cells[label](s) for label in ("FULL", "LOCAL + GRID") for s in guided.seeds]
+    found += [EXPERIMENTS["G, learned"].cells[label](0) for label in ("learned", "table")]
     return _once(found)
 
 

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import einsum
 from torch import Tensor, nn
 
 from .affinity import shrink
 from .confusion import STREETS_PAIRS
 from .layers import evaluating, layer_of
+
+_TOLD = ("share", "own", "area", "conflict", "alike")
 
 
 def leakage(
@@ -53,10 +54,11 @@ def leakage(
         class), "own" (on the class itself), "area" (of the map that the other class covers, which
         an even spread would give), "conflict" (cosine, over the other class's positions, of this
         gradient and of that class's own loss's: below 0 they pull apart), "alike" (mean cosine of
-        the two classes' features) and "images".
+        the two classes' features) and "images" (0 and nan for a pair that
+        no image shows).
 
     Raises:
-        ValueError: a class or demand that the data set lacks, or no image with a pair.
+        ValueError: a class or demand that the data set lacks, or no image with any pair.
 
     Example:
         >>> from contextlab import data, networks
@@ -91,42 +93,30 @@ def leakage(
                 continue
             logits, x = _answer(network, image, layer)
             shape = tuple(x.shape[2:])
-            wanted = sorted({n for p in present for n in p})
-            covered = {n: (shrink(masks[n], shape) > 0.99).to(x.device) for n in wanted}
+            covered = {n: (shrink(mask, shape) > 0.99).to(x.device) for n, mask in masks.items()}
             present = [p for p in present if all(covered[n].sum() >= smallest for n in p)]
-            slopes = {
-                n: _slope(logits, x, labels, masks[n])
-                for n in sorted({n for p in present for n in p})
-            }
-            unit = F.normalize(x.detach()[0], dim=0)
+            wanted = dict.fromkeys(n for p in present for n in p)
+            slopes = {n: _slope(logits, x, labels, masks[n]) for n in wanted}
             for a, b in (q for p in present for q in (p, p[::-1])):
-                there = slopes[a][:, covered[b]]
-                size = slopes[a].norm(dim=0)
-                total = float(size.sum())
-                if total == 0:
-                    continue
-                means = [unit[:, covered[n]].mean(1) for n in (a, b)]
-                sums[a, b].append(
-                    [
-                        float(size[covered[b]].sum()) / total,
-                        float(size[covered[a]].sum()) / total,
-                        float(covered[b].float().mean()),
-                        float(
-                            F.cosine_similarity(
-                                there.flatten(), slopes[b][:, covered[b]].flatten(), dim=0
-                            )
-                        ),
-                        float(einsum(*means, "c, c ->")),
-                    ]
-                )
+                if slopes[a].any():
+                    sums[a, b].append(_told(slopes[a], slopes[b], x[0], covered[a], covered[b]))
+    if not any(sums.values()):
+        raise ValueError(f"expected images with both classes of a pair, got none of {len(chosen)}")
     rows = []
     for (a, b), found in sums.items():
-        if not found:
-            raise ValueError(f"expected an image with both {a} and {b}, got none of {len(chosen)}")
-        share, own, area, conflict, alike = np.mean(found, 0).tolist()
-        row = {"loss at": a, "gradient at": b, "share": share, "own": own, "area": area}
-        rows.append(row | {"conflict": conflict, "alike": alike, "images": len(found)})
+        means = np.mean(found, 0).tolist() if found else [float("nan")] * len(_TOLD)
+        row = {"loss at": a, "gradient at": b, **dict(zip(_TOLD, means)), "images": len(found)}
+        rows.append(row)
     return rows
+
+
+def _told(a: Tensor, b: Tensor, x: Tensor, at_a: Tensor, at_b: Tensor) -> list[float]:
+    """What the gradients ``c h w`` of two classes' losses tell, in the order of ``_TOLD``."""
+    size, unit = a.norm(dim=0), F.normalize(x.detach(), dim=0)
+    conflict = F.cosine_similarity(a[:, at_b].flatten(), b[:, at_b].flatten(), dim=0)
+    alike = unit[:, at_a].mean(1) @ unit[:, at_b].mean(1)
+    shares = (size[mask].sum() / size.sum() for mask in (at_b, at_a))
+    return [float(v) for v in (*shares, at_b.double().mean(), conflict, alike)]
 
 
 def _answer(network: nn.Module, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:

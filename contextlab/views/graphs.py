@@ -112,7 +112,7 @@ def asked_graph_figure(
     h, w = _inside(shape, query)
     panels = 1 + (weights is not None)
     wide = 9.0 / 2
-    figure = new_figure(wide * h / w + 0.62, width=wide * panels)
+    figure = new_figure(wide * h / w + 0.58, width=wide * panels)
     left, *right = figure.subplots(1, panels, squeeze=False)[0]
     numbers = numbers_of(heads, shape, query)
     _graph(left, heads, list(dict.fromkeys(heads)), shape, query, image, point=wide / w)

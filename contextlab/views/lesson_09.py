@@ -41,8 +41,8 @@ def similarity_figure(
 
     Returns:
         the figure, and with labels name to "own" and "other" (mean cosine over the own label and
-        over all others) and "misled" (share of another label among the tenth of the image that is
-        most similar), one for each position.
+        over all others) and "misled", one for each position: of the most similar pixels, as many as
+        carry the own label, the share that carries another one.
     """
     rgb, size = pixels(image), pixels(image).shape[:2]
     rows, columns = len(positions), 1 + len(maps)
@@ -57,7 +57,7 @@ def similarity_figure(
             if own is not None:
                 known = whole(labels) != ignore_index
                 numbers[name].append(_misled(big, own, known))
-                words = f"{numbers[name][-1]['misled']:.0%} of the nearest tenth misleads"
+                words = f"{numbers[name][-1]['misled']:.0%} of its likes mislead"
                 title = f"{name}: {words}" if columns < 4 else title
             shown = picture(axes, big, title, cmap=HEAT, vmin=0, vmax=1)
         for axes in grid[r]:
@@ -70,7 +70,7 @@ def similarity_figure(
 
 def _misled(big: np.ndarray, own: np.ndarray, known: np.ndarray) -> dict[str, float]:
     values, same = big[known], own[known]
-    nearest = np.argsort(-values, kind="stable")[: max(len(values) // 10, 1)]
+    nearest = np.argsort(-values, kind="stable")[: same.sum()]
     return {
         "own": float(values[same].mean()),
         "other": float(values[~same].mean()) if (~same).any() else float("nan"),
@@ -185,7 +185,8 @@ def look_alikes_figure(
         axes.plot([100 * s for s in shares], places + shift, markersize=7.5, label=name, **style)
     axes.set_yticks(places, words)
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    most = max(max(shares.values()) for shares in numbers.values())
+    axes.set_xlim(-3 * most, 108 * most if most else 1)
     axes.set_xlabel("pixels of the two that are taken for the other (%)")
     axes.grid(True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from contextlab.probes import held_area
 from contextlab.probes.pruning import Pruned, judged
 
-from .affinity import _mark
+from .affinity import _mark, glow
 from .figures import new_figure, picture, styled
-from .palette import DIVERGING, HEAT, INK, MARKERS, Map, floats, grey, pixels, series, stretch
+from .palette import DIVERGING, INK, MARKERS, Map, floats, grey, pixels, series
 
 _RULES = {"top": "-", "random": (0, (4, 2)), "lowest": (0, (1, 1.2))}
 
@@ -33,7 +31,7 @@ def pruning_figure(
         the figure, and for each network and rule what
         :func:`~contextlab.probes.pruning.judged` says of it.
     """
-    figure = new_figure(3.9)
+    figure = new_figure(4.0)
     left, right = figure.subplots(1, 2, sharey=True)
     numbers: dict[str, dict[str, dict]] = {}
     for i, (name, found) in enumerate(scores.items()):
@@ -60,8 +58,7 @@ def pruning_figure(
     for axes in (left, right):
         axes.grid(True)
     handles, words = left.get_legend_handles_labels()
-    columns = 3 if len(words) % 3 == 0 else min(len(words), 4)
-    figure.legend(handles, words, loc="outside lower left", ncols=columns)
+    figure.legend(handles, words, loc="outside lower left", ncols=len(scores))
     return figure, numbers
 
 
@@ -98,7 +95,7 @@ def learned_graph_figure(
         panels.append((name, np.log2(values / values.mean()), (rows, columns)))
     most = min(max(max(np.abs(v).max() for _, v, _ in panels), 0.1), 6)
     shape = panels[0][1].shape
-    figure = new_figure(8.4 / len(panels) * shape[0] / shape[1] + 0.95)
+    figure = new_figure(7.0 / len(panels) * shape[0] / shape[1] + 0.95)
     axes_of = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, values, (rows, columns)) in zip(axes_of, panels):
         extent = (-columns - 0.5, columns + 0.5, rows + 0.5, -rows - 0.5)
@@ -138,25 +135,21 @@ def fields_figure(
     """
     rgb, size = pixels(image), pixels(image).shape[:2]
     rows, columns = len(positions), 1 + len(fields)
-    figure = new_figure(rows * (9.0 / columns * size[0] / size[1] + 0.27))
+    figure = new_figure(rows * (9.0 / columns * size[0] / size[1] + 0.27) + 0.2 * (columns > 3))
     grid = figure.subplots(rows, columns, squeeze=False)
     numbers: dict[str, list[float]] = {name: [] for name in fields}
-    dim = 0.55 * grey(image)[..., None] + 0.1
+    dim = 0.30 * grey(image)
     for r, position in enumerate(positions):
         picture(grid[r, 0], 0.75 * rgb + 0.2, "the marked pixel" if r == 0 else "")
         for axes, (name, found) in zip(grid[r, 1:], fields.items()):
             field = floats(found)[r]
             numbers[name].append(held_area(field, share))
-            value = f"{share:.0%} in {numbers[name][-1]:.0%} of the image"
-            _light(axes, dim, field, size)
-            axes.set_title(f"{name}: {value}" if r == 0 or columns > 2 else value)
+            value = f"{share:.0%} in {numbers[name][-1]:.0%}" + " of the image" * (columns < 4)
+            if columns < 4:
+                title = f"{name}: {value}"
+            else:
+                title = f"{name}\n{value}" if r == 0 else value
+            picture(axes, glow(dim, field), title)
         for axes in grid[r]:
             _mark(axes, position, 1)
     return figure, numbers
-
-
-def _light(axes: Axes, dim: np.ndarray, field: np.ndarray, size: tuple[int, int]) -> None:
-    """A field as light on the dimmed image; the root lifts what is faint."""
-    strength = stretch(np.sqrt(field / max(field.max(), 1e-30)), size)[..., None]
-    colour = colormaps[HEAT](strength[..., 0])[..., :3]
-    picture(axes, (1 - strength) * dim + strength * colour)
