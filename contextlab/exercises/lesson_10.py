@@ -464,10 +464,10 @@ EXERCISES = [
         title="a graph of your own (open)",
         prompt=f"""
         The six heads of the course ask 383 others a pixel. Choose heads that ask at most {MOST},
-        a quarter, together: `FULL`, `LOCAL_S` and `GRID_T` in any number, and say before you train which of
-        the five demands you give up and why. Then set `train_mine = True` two cells below, wait two
-        minutes, and compare. There is no right answer; the reference takes one near head and one
-        far head.
+        a quarter, together: `FULL`, `LOCAL_S` and `GRID_T` in any number, and say before you train
+        which of the five demands you give up and why. Then set `train_mine = True` in the cell
+        below, wait two minutes, and compare. There is no right answer; the reference takes one
+        near head and one far head.
         """,
         stub="""
         my_heads = []
