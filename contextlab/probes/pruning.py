@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from contextlab.modules.graph_guided import GraphGuided
+from contextlab.modules.graph_guided import GraphGuided, support
 
+from .affinity import Asker
 from .confusion import counted, mean_iou
 from .layers import evaluating
 
@@ -209,3 +211,78 @@ def judged(scores: Sequence[Pruned], rule: str = "top") -> dict[str, object]:
     ]
     there, other = np.mean(gains, 0).tolist()
     return {"chosen": tuple(b.keep for b in best), "where chosen": there, "judged": other}
+
+
+def rows(scores: Sequence[Pruned], **label: object) -> list[dict[str, object]]:
+    """Scores as rows of a table, mIoU and share as they are read: in per cent and from 0 to 1.
+
+    Args:
+        scores: of :func:`pruning`.
+        label: further columns, in front: ``network="FULL", seed=0``.
+    """
+    return [
+        {
+            **label,
+            "rule": score.rule,
+            "share": round(score.share, 4),
+            "kept": round(score.kept, 2),
+            "mIoU": round(100 * score.miou, 3),
+        }
+        for score in scores
+    ]
+
+
+@torch.no_grad()
+def held(
+    network: nn.Module,
+    dataset,
+    shares: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0),
+    *,
+    images: int = 20,
+    queries: int = 20,
+    seed: int = 0,
+) -> list[dict[str, float]]:
+    """What the largest affinities hold: which part of the weight, and how many of one's own label.
+
+    Args:
+        network: with one graph-guided module in its slot.
+        dataset: yields ``(image, labels)``.
+        shares: of each head's support, rounded up, as the module keeps them.
+        images: how many of the first images.
+        queries: positions drawn in each image.
+        seed: of the draw.
+
+    Returns:
+        a row for each share: "share", "weight" (of the kept, before it is divided by its sum) and
+        "own label" (part of the kept positions that carry the label of the one that asks), both
+        from 0 to 1 and averaged over images, positions and heads.
+    """
+    module, draw = graph_guided_of(network), torch.Generator().manual_seed(seed)
+    before, module.keep = module.keep, None
+    weight, own = torch.zeros(2, len(shares), dtype=torch.float64)
+    count = 0
+    try:
+        for i in range(min(images, len(dataset))):
+            image, labels = dataset[i]
+            ask = Asker(network, image)
+            h, w = ask.shape
+            rows, columns = (
+                torch.arange(n) * side // n + side // n // 2
+                for n, side in zip((h, w), labels.shape)
+            )
+            small = labels[rows][:, columns].flatten()  # what stands in the middle of a position
+            for place in torch.randperm(h * w, generator=draw)[:queries].tolist():
+                if small[place] == dataset.ignore_index:
+                    continue
+                for head, weights in zip(module.heads, ask(*divmod(place, w))):
+                    joined = support(head, h, w, divmod(place, w)).flatten()
+                    best = weights.flatten()[joined].double().sort(descending=True)
+                    same = small[joined][best.indices] == small[place]
+                    n = [math.ceil(share * len(same) - 1e-9) for share in shares]
+                    weight += torch.stack([best.values[:k].sum() for k in n])
+                    own += torch.stack([same[:k].double().mean() for k in n])
+                    count += 1
+    finally:
+        module.keep = before
+    columns = shares, (weight / count).tolist(), (own / count).tolist()
+    return [dict(zip(("share", "weight", "own label"), row)) for row in zip(*columns)]

@@ -83,7 +83,16 @@ from .lesson_09 import (
     look_alikes_figure,
     similarity_figure,
 )
-from .lesson_10 import fields_figure, learned_graph_figure, pruning_figure
+from .lesson_10 import (
+    few_figure,
+    fields_figure,
+    held_figure,
+    kept_explorer,
+    kept_figure,
+    kept_panels,
+    learned_graph_figure,
+    pruning_figure,
+)
 from .method_figure import method_figure
 from .node_maps import node_maps_figure
 from .overlay import gallery, scene
@@ -120,6 +129,7 @@ __all__ = [
     "demand_bars",
     "demand_grid",
     "everyone_figure",
+    "few_figure",
     "fields_figure",
     "five_tricks_figure",
     "fold_figure",
@@ -131,7 +141,11 @@ __all__ = [
     "growth_figure",
     "hard_pixels_figure",
     "head_graphs_figure",
+    "held_figure",
     "hops_figure",
+    "kept_explorer",
+    "kept_figure",
+    "kept_panels",
     "leakage_figure",
     "learned_graph_figure",
     "look_alikes_figure",
