@@ -125,7 +125,7 @@ def look_alikes(streets: Streets, frame: int = 115) -> Figure:
     image, labels = streets.frames[frame]
     marked = [(120, 455), (186, 62), (295, 46)]  # a house, a fence, the pavement before it
     found, classes = {}, len(streets.frames.classes)
-    seen = {"67 pixels": "CamVid, local", "the whole backbone": "CamVid"}
+    seen = {"67 pixels": "CamVid, local", "whole backbone": "CamVid"}
     for name, experiment in seen.items():
         config = claims.configs(experiment)["FCN"][0]
         network = runs.build_network(config, classes, weights=streets.pretrained).eval()
