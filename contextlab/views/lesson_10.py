@@ -145,10 +145,8 @@ def fields_figure(
             field = floats(found)[r]
             numbers[name].append(held_area(field, share))
             value = f"{share:.0%} in {numbers[name][-1]:.0%}" + " of the image" * (columns < 4)
-            if columns < 4:
-                title = f"{name}: {value}"
-            else:
-                title = f"{name}\n{value}" if r == 0 else value
+            title = f"{name}\n{value}" if r == 0 else value
+            title = f"{name}: {value}" if columns < 4 else title
             picture(axes, glow(dim, field), title)
         for axes in grid[r]:
             _mark(axes, position, 1)
