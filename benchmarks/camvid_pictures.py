@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from contextlab import claims, data, runs, views
 from contextlab.home import home
-from contextlab.probes import inside
+from contextlab.probes import inside, similarity_maps
 
 IMAGES = Path(__file__).resolve().parents[1] / "lessons" / "images"
 
@@ -120,11 +120,25 @@ def predictions(streets: Streets, frame: int = 180) -> Figure:
     return views.scene(image, labels, classes=names, palette=palette, prediction=said)[0]
 
 
+def look_alikes(streets: Streets, frame: int = 115) -> Figure:
+    """What looks like a wall, a fence and a pavement to features that see little, and to all."""
+    image, labels = streets.frames[frame]
+    marked = [(120, 455), (186, 62), (295, 46)]  # a house, a fence, the pavement before it
+    found, classes = {}, len(streets.frames.classes)
+    seen = {"67 pixels": "CamVid, local", "whole backbone": "CamVid"}
+    for name, experiment in seen.items():
+        config = claims.configs(experiment)["FCN"][0]
+        network = runs.build_network(config, classes, weights=streets.pretrained).eval()
+        found[name] = similarity_maps(network, image, marked)
+    return views.similarity_figure(image, marked, found, labels=labels)[0]
+
+
 #: file to what draws it
 PICTURES: dict[str, Callable[[Streets], Figure]] = {
     "07_camvid_concepts.png": concepts,
     "07_camvid_predictions.png": predictions,
     "08_camvid_states.png": states,
+    "09_camvid_look_alikes.png": look_alikes,
 }
 
 
