@@ -26,6 +26,7 @@ COURSE_OPTIONS = {
     "dense_aspp": {"rates": [1, 2, 4, 6, 8]},
     "dual_attention": {"reduction": 4, "scale": True, "kernel": 1},
     "dual_graph": {"cell": 2},
+    "dynamic_prototype": {"regions": 13},
     "gather_excite": {"reduction": 4},
     "gcnet": {"reduction": 4},
     "graph_guided": {
