@@ -262,6 +262,7 @@ def test_the_small_one_is_small():
         ({"blocks": 0}, "width and blocks >= 1, got 3, 12 and 0"),
         ({"mixer": "mixer"}, "expected mixer to be one of"),
         ({"head": "ham"}, "expected as context module one of"),
+        ({"head_options": {"regions": 4}}, "as many regions as classes, 5, got 4"),
         ({"head": None, "head_options": {"nodes": 3}}, r"got None and .*nodes"),
         ({"head": "gcnet", "supervise": True}, "head 'gcnet' has no coarse logits"),
         ({"head_options": {"gather": "pixels"}, "supervise": True}, "has no coarse logits"),
