@@ -70,6 +70,7 @@ def kept_figure(
     query: tuple[int, int],
     *,
     columns: int | None = None,
+    labels: Map | None = None,
 ) -> tuple[Figure, dict[str, dict[str, float]]]:
     """Whom a pixel still asks: the kept in the colour of their weight, the dropped as dots.
 
@@ -79,14 +80,17 @@ def kept_figure(
             those that are kept, zero elsewhere.
         query: row and column of the asking pixel, on the map of the weights.
         columns: panels in a row.
+        labels: ``h w`` of the map, to say how many of the kept carry the pixel's own one instead of
+            what they weigh.
 
     Returns:
-        the figure, and title to "asked", "kept" and "weight" (what the kept held of the whole).
+        the figure, and title to "asked", "kept" and "weight" (what the kept held of the whole),
+        with labels also "own label" (part of the kept).
     """
     size = pixels(image).shape[:2]
     columns = columns or min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    figure = new_figure(lines * (9.0 / columns * size[0] / size[1] + 0.32))
+    figure = new_figure(lines * (9.0 / columns * size[0] / size[1] + 0.25))
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     numbers, dim = {}, 0.35 * grey(image) + 0.08
     for axes, (title, (whole, kept)) in zip(grid, panels.items()):
@@ -103,6 +107,9 @@ def kept_figure(
         light = (1 - strong) * dim[..., None] + strong * _GLOW(strong[..., 0])[..., :3]
         n = numbers[title]
         held = f"{n['kept']} of {n['asked']} hold {n['weight']:.0%}"
+        if labels is not None:
+            n["own label"] = float((floats(labels)[still] == floats(labels)[tuple(query)]).mean())
+            held = f"{n['own label']:.0%} of {n['kept']} share its label"
         picture(axes, light, f"{title}: {held}" if columns < 4 else held)
         gone = (np.argwhere((whole > 0) & ~still) + 0.5) * scale - 0.5
         axes.plot(gone[:, 1], gone[:, 0], ".", ms=1.6, color="white", alpha=0.55)

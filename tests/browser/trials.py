@@ -113,4 +113,11 @@ TRIALS: tuple[Trial, ...] = (
         ".contextlab-picture",
         ("ArrowRight",),
     ),
+    Trial(
+        "10",
+        "the share of its neighbours that a pixel keeps",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowLeft",),
+    ),
 )

@@ -446,7 +446,7 @@ class TestPruning:
         with pytest.raises(ValueError, match="expected keep=None in training, got 3"):
             module(some())
         module.eval().keep = 1.5
-        with pytest.raises(ValueError, match="a share between 0 and 1, got 1.5"):
+        with pytest.raises(ValueError, match=r"a share between 0 and 1, got 1\.5"):
             module(some())
 
     @pytest.mark.parametrize("head", ["FULL", "LOCAL_8", "GRID_3"])
@@ -500,7 +500,7 @@ class TestGraphs:
 
     def test_a_map_larger_than_the_table_is_refused(self):
         module = built(heads=["FULL"], graph="table", table=(4, 9))
-        with pytest.raises(ValueError, match="a map of at most 4 x 9, .*, got 5 x 5"):
+        with pytest.raises(ValueError, match=r"a map of at most 4 x 9, .*, got 5 x 5"):
             module(some(5, 5))
 
     def test_affinity_holds_the_graph(self):

@@ -6,7 +6,16 @@ import torch
 
 from contextlab.modules.graph_guided import edges, support
 from contextlab.networks.segmentation import network
-from contextlab.probes.pruning import Pruned, graph_guided_of, judged, kept_by, pruning, supports
+from contextlab.probes.pruning import (
+    Pruned,
+    graph_guided_of,
+    held,
+    judged,
+    kept_by,
+    pruning,
+    rows,
+    supports,
+)
 
 HEADS = ["LOCAL_2", "GRID_3", "FULL"]
 
@@ -76,3 +85,29 @@ def test_what_does_not_fit_is_named(streets):
         pruning(network(13, width=16, kernel=1), streets, images=1)
     with pytest.raises(ValueError, match="got \\['best'\\]"):
         pruning(network(13, width=16, kernel=1), streets, rules=("best",))
+
+
+def test_rows_are_in_per_cent_with_their_labels_in_front():
+    score = Pruned("top", 0.5, 12.5, 0.5, np.array([[[3, 1], [0, 4]], [[3, 1], [0, 4]]]))
+    (row,) = rows([score], network="FULL", seed=2)
+    assert list(row) == ["network", "seed", "rule", "share", "kept", "mIoU"]
+    assert row["mIoU"] == 77.5 and row["seed"] == 2
+
+
+def test_what_the_largest_hold_is_told_by_the_affinities(streets):
+    torch.manual_seed(0)
+    model = network(
+        13, context="graph_guided", context_options={"heads": HEADS}, width=16, kernel=1
+    )
+    model.slot.keep = 3
+    found = held(model, streets, (0.1, 0.5, 1.0), images=2, queries=3)
+    assert model.slot.keep == 3
+    assert [row["share"] for row in found] == [0.1, 0.5, 1.0]
+    weights = [row["weight"] for row in found]
+    assert weights == sorted(weights) and weights[-1] == pytest.approx(1, abs=1e-5)
+    assert all(row["weight"] > row["share"] and 0 < row["own label"] < 1 for row in found[:2])
+    with torch.no_grad():  # all affinities alike: no choice holds more than its share
+        for theta in model.slot.theta:
+            theta.weight.zero_(), theta.bias.zero_()
+    even = held(model, streets, (0.5, 1.0), images=1, queries=4)[0]
+    assert even["weight"] == pytest.approx(0.5, abs=0.03)
