@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from contextlab import claims, data, runs, views
 from contextlab.home import home
 from contextlab.modules.graph_guided import support
-from contextlab.probes import inside
+from contextlab.probes import inside, similarity_maps
 
 SHARE = 0.1  # of the neighbours, in the picture of lesson 10
 IMAGES = Path(__file__).resolve().parents[1] / "lessons" / "images"
@@ -124,6 +124,19 @@ def predictions(streets: Streets, frame: int = 180) -> Figure:
     return views.scene(image, labels, classes=names, palette=palette, prediction=said)[0]
 
 
+def look_alikes(streets: Streets, frame: int = 115) -> Figure:
+    """What looks like a wall, a fence and a pavement to features that see little, and to all."""
+    image, labels = streets.frames[frame]
+    marked = [(120, 455), (186, 62), (295, 46)]  # a house, a fence, the pavement before it
+    found, classes = {}, len(streets.frames.classes)
+    seen = {"67 pixels": "CamVid, local", "whole backbone": "CamVid"}
+    for name, experiment in seen.items():
+        config = claims.configs(experiment)["FCN"][0]
+        network = runs.build_network(config, classes, weights=streets.pretrained).eval()
+        found[name] = similarity_maps(network, image, marked)
+    return views.similarity_figure(image, marked, found, labels=labels)[0]
+
+
 def kept(streets: Streets, frame: int = 180, query: tuple[int, int] = (15, 27)) -> Figure:
     """The positions whose features are most like a pavement's, in all the image and in graphs.
 
@@ -152,6 +165,7 @@ PICTURES: dict[str, Callable[[Streets], Figure]] = {
     "07_camvid_concepts.png": concepts,
     "07_camvid_predictions.png": predictions,
     "08_camvid_states.png": states,
+    "09_camvid_look_alikes.png": look_alikes,
     "10_camvid_kept.png": kept,
 }
 

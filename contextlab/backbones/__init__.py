@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from . import _weights
-from .course import CourseBackbone
+from .course import CourseBackbone, CoursePyramid
 from .df import DFNETS, DFNet
 from .efficientformer import EFFICIENTFORMERS, EfficientFormer
 from .mscan import MSCAN, MSCANS
@@ -21,6 +21,7 @@ from .wider_resnet import WiderResNet38
 __all__ = [
     "MSCAN",
     "CourseBackbone",
+    "CoursePyramid",
     "DFNet",
     "DilatedResNet",
     "EfficientFormer",
@@ -40,14 +41,14 @@ def backbone(
     """Build a backbone by name.
 
     Args:
-        name: "course" (:class:`CourseBackbone`), "df1" or "df2" (:class:`DFNet`),
-            "efficientformerv2_s0" to "_s2" and "_l" (:class:`EfficientFormer`), "mscan_t", "_s",
-            "_b" or "_l" (:class:`MSCAN`), "resnet18" to "resnet152" (:class:`DilatedResNet`),
-            "wider_resnet38" (:class:`WiderResNet38`), or any other network of timm
-            (:class:`TimmFeatures`).
-        output_stride: pixels between neighbours of the last map; 8 unless given. The course
-            backbone has 4 and no other, a DFNet eight times its ``stem_stride``, and
-            EfficientFormer and MSCAN have 32.
+        name: "course" (:class:`CourseBackbone`), "course_pyramid" (:class:`CoursePyramid`), "df1"
+            or "df2" (:class:`DFNet`), "efficientformerv2_s0" to "_s2" or "_l"
+            (:class:`EfficientFormer`), "mscan_t", "_s", "_b" or "_l" (:class:`MSCAN`), "resnet18"
+            to "resnet152" (:class:`DilatedResNet`), "wider_resnet38" (:class:`WiderResNet38`), or
+            any other network of timm (:class:`TimmFeatures`).
+        output_stride: pixels between neighbours of the last map; 8 unless given. Some have their
+            own and no other: the course backbone 4, its pyramid 16, EfficientFormer and MSCAN 32,
+            a DFNet eight times its ``stem_stride``.
         weights: "imagenet", the default; "random", the default of the course backbone, of the
             DFNets, of MSCAN and of Wider-ResNet-38, which are not in timm; or the path of a local
             file.
@@ -69,6 +70,11 @@ def backbone(
             raise ValueError(f"the course backbone has the output stride 4, got {output_stride}")
         _check_options(CourseBackbone, options)
         return CourseBackbone(weights="random" if weights is None else weights, **options)
+    if name == "course_pyramid":
+        if output_stride not in (None, 16):
+            raise ValueError(f"the course pyramid has the output stride 16, got {output_stride}")
+        _check_options(CoursePyramid, options)
+        return CoursePyramid(weights="random" if weights is None else weights, **options)
     if name in DFNETS:
         if output_stride is not None:
             raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")

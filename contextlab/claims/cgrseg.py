@@ -1,10 +1,26 @@
-"""What is claimed of CGRSeg. So far its table of heads alone, whose methods are all there."""
+"""What is claimed of CGRSeg. So far its table of heads alone, and its modules in the slot."""
 
 from __future__ import annotations
 
 from contextlab.costs import lines
 
+from .experiments import THREE, Experiment, on_streets, register
 from .verdicts import NOT, PARTLY, REPRODUCED, Finding
+
+register(
+    {
+        "C, slot": Experiment(
+            "what do rows and columns, and prototypes of classes, tell in the slot?",
+            {
+                "RCA": on_streets("rectangular_attention"),
+                "RCM": on_streets("rectangular_calibration"),
+                "DPG": on_streets("dynamic_prototype"),
+            },
+            THREE,
+            planned=True,
+        )
+    }
+)
 
 
 def heads_with_products() -> Finding:

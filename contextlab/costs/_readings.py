@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from contextlab.modules import CBAM, SqueezeExcite
+from contextlab.backbones.efficientformer import AnySizeAttention
+from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
+from contextlab.modules.graph_guided import edges
 from contextlab.networks.classification import NodeGate
 
 from .published import layer_flops
@@ -237,6 +239,34 @@ def every_call(net: nn.Module, shape: tuple[int, ...], norms: bool = True) -> in
     return total
 
 
+# ---- CGRSeg: whole networks
+
+
+def cgrseg_flops(net: nn.Module, shape: tuple[int, ...]) -> int:
+    """What CGRSeg's tool counts: convolutions with their biases, ReLUs, pools and upsampling.
+
+    Neither norms nor what is no layer there. The pools of rows and columns and the upsampling
+    behind an attention at half resolution, an element each, are layers there and functions here.
+    """
+    total = 0
+
+    def pool(mixer, inputs, output):
+        nonlocal total
+        total += 2 * inputs[0].numel() if mixer.gather != "none" else 0
+
+    def upsample(attention, inputs, output):
+        nonlocal total
+        values = attention.proj.conv.in_channels
+        total += values * output.shape[2:].numel() if attention.halved else 0
+
+    kinds = {RectangularAttention: pool, AnySizeAttention: upsample}
+    hooks = [m.register_forward_hook(kinds[type(m)]) for m in net.modules() if type(m) in kinds]
+    layers = every_call(net, shape, norms=False)
+    for hook in hooks:
+        hook.remove()
+    return layers + total
+
+
 # ---- CGRSeg: mixers whose published widths are no option of a module, and the one to come
 
 
@@ -273,3 +303,25 @@ class TokenAttention(nn.Module):
         q, k, v = (t(x).flatten(2) for t in (self.query, self.key, self.value))
         y = v @ torch.softmax(q.transpose(1, 2) @ k, -1).transpose(1, 2)
         return self.out(y.unflatten(2, x.shape[2:]))
+
+
+# ---- GGCF: 128 x 256, and 256 channels before, inside and behind the module
+
+H, W = 128, 256
+
+
+def along_edges(heads: tuple[str, ...]) -> int:
+    """Affinities and weighted sums of every pair that the graphs join, borders cut off."""
+    return 2 * 256 * sum(edges(head, H, W) for head in heads)
+
+
+def as_if_inside(heads: tuple[str, ...]) -> float:
+    """The same with the neighbours of a pixel in the middle: (2 S + 1)², and h w / T²."""
+    sizes = [(name, int(size)) for name, size in (head.split("_") for head in heads)]
+    near = (H * W / size**2 if name == "GRID" else (2 * size + 1) ** 2 for name, size in sizes)
+    return 2 * 256 * H * W * sum(near)
+
+
+def projections(number: int) -> int:
+    """1x1 convolutions: one for g, and θ, φ and W of as many heads as have their own."""
+    return number * H * W * 256 * 256

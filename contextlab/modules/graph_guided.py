@@ -121,71 +121,62 @@ def edges_of_union(heads: Sequence[str | Head], h: int, w: int) -> int:
     return int((union * rows[:, None] * columns).sum())
 
 
-def runs(n: int, step: int) -> list[tuple[int, int]]:
-    """The residue classes along an axis, as runs (first, how many) with equally many pixels."""
-    longer = n % step
-    return [(0, longer)] * (longer > 0) + [(longer, step - longer)] * (n >= step)
+def fold(t: Float[Tensor, "b h w d"], step: int) -> Float[Tensor, "b s t y x d"]:
+    """A map as its step x step sub-lattices, each of them a small map of its own.
 
-
-def lattices(step: int, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Folds maps ``b h w d`` into their step x step sub-lattices: views ``b s t y x d``.
-
-    Where step does not divide h or w, some sub-lattices have a row or a column more than others:
-    those of one size come together, so that there are one, two or four groups and no padding.
+    Where step does not divide h or w, the last rows or columns are padding in some of them.
     """
-    for first, rows in runs(maps[0].shape[1], step):
-        for left, columns in runs(maps[0].shape[2], step):
-            yield tuple(
-                rearrange(
-                    t[:, first:, left:].unfold(1, rows, step).unfold(2, columns, step),
-                    "b y x d s t -> b s t y x d",
-                )
-                for t in maps
-            )
+    _, h, w, _ = t.shape
+    if h % step or w % step:
+        t = F.pad(t, (0, 0, 0, -w % step, 0, -h % step))
+    return rearrange(t, "b (y s) (x t) d -> b s t y x d", s=step, t=step)
 
 
-def boxes(sizes: Sequence[int], most: int) -> Iterator[Box]:
-    """Cuts a box of these sizes into boxes of at most so many points, its first axes first."""
-    first, *rest = sizes
-    inner = math.prod(rest)
+def unfold(t: Float[Tensor, "b s t y x d"], h: int, w: int) -> Float[Tensor, "b h w d"]:
+    """`fold` backward."""
+    return rearrange(t, "b s t y x d -> b (y s) (x t) d")[:, :h, :w]
+
+
+def runs(n: int, step: int) -> list[tuple[slice, slice]]:
+    """The residue classes along an axis, and their pixels, by how many these are: no padding."""
+    y, longer = divmod(n, step)
+    every = (slice(0, longer), slice(0, y + 1)), (slice(longer, step), slice(0, y))
+    return [(some, pixels) for some, pixels in every if some.start < some.stop and pixels.stop]
+
+
+def boxes(box: Box, most: int) -> Iterator[Box]:
+    """Cuts a box into boxes of at most so many points, or single ones, its first axes first."""
+    (first, *rest), inner = box, math.prod([r.stop - r.start for r in box[1:]])
     run = max(1, most // inner)
-    for start in range(0, first, run):
-        head = slice(start, min(start + run, first))
-        for tail in boxes(rest, most) if inner > most else [tuple(slice(0, n) for n in rest)]:
-            yield (head, *tail)
+    for start in range(first.start, first.stop, run):
+        for tail in boxes(rest, most) if inner > most and rest else [rest]:
+            yield (slice(start, min(start + run, first.stop)), *tail)
 
 
-def blocks(h: int, w: int, reach: int) -> Iterator[tuple[Box, Box]]:
-    """Square blocks of queries, and each with its halo as far as that lies inside of the map."""
+def pieces(head: Head, b: int, h: int, w: int, written: bool) -> Iterator[tuple[Box, Box]]:
+    """Boxes of queries in the folded map, each with the box of all that may answer them.
 
-    def axis(n: int) -> list[tuple[slice, slice]]:
-        ends = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-        return [(slice(a, z), slice(max(0, a - reach), min(n, z + reach))) for a, z in ends]
-
-    one = slice(0, 1)
-    for rows, answering_rows in axis(h):
-        for columns, answering_columns in axis(w):
-            yield (
-                (one, one, rows, columns),
-                (one, one, answering_rows, answering_columns),
-            )
-
-
-def pieces(head: Head, shape: Sequence[int], whole: bool = False) -> Iterator[tuple[Box, Box]]:
-    """The boxes of queries of a group of sub-lattices, each with the box of all that may answer.
-
-    Args:
-        head: the graph.
-        shape: b, s, t, y, x of the group.
-        whole: the affinities are not written down, so that their number is no matter.
+    LOCAL: square blocks, each with its halo as far as that lies inside the map. Others: as many
+    sub-lattices of one size as go, and where affinities are written down, so few queries that
+    there are not too many at once.
     """
-    b, s, t, y, x = shape
     if head.reach is not None:
-        yield from blocks(y, x, head.reach)
+        one, (rows, columns) = slice(0, 1), (halos(n, head.reach) for n in (h, w))
+        for y, answering_y in rows:
+            for x, answering_x in columns:
+                yield (one, one, y, x), (one, one, answering_y, answering_x)
         return
-    most = s * t * y * x if whole else AT_ONCE // (max(1, b) * y * x)
-    for ask in boxes((s, t, y, x), max(1, most)):
-        yield ask, (*ask[:2], slice(0, y), slice(0, x))
+    for s, y in runs(h, head.step):
+        for t, x in runs(w, head.step):
+            most = AT_ONCE // (max(1, b) * y.stop * x.stop) if written else h * w
+            for ask in boxes((s, t, y, x), max(1, most)):
+                yield ask, (*ask[:2], y, x)
+
+
+def halos(n: int, reach: int) -> list[tuple[slice, slice]]:
+    """Along one axis, the blocks of queries and the pixels that lie within reach of one of them."""
+    ends = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    return [(slice(a, z), slice(max(0, a - reach), min(n, z + reach))) for a, z in ends]
 
 
 def flat(t: Tensor, box: Box) -> Tensor:
@@ -193,28 +184,28 @@ def flat(t: Tensor, box: Box) -> Tensor:
     return rearrange(t[:, *box], "b s t y x d -> (b s t) (y x) d")
 
 
-def window(ask: Box, answer: Box, reach: int, like: Tensor) -> Tensor:
-    """0 for each pair within reach, minus infinity for the others, ``1 i j``."""
+def window(reach: int | None, h: int, w: int, like: Tensor) -> Float[Tensor, "p q y x"] | None:
+    """0 where j is within reach of i, else minus infinity, for a block and its whole halo."""
+    if reach is None:
+        return None
 
-    def axis(asking: slice, answering: slice) -> Tensor:
-        i, j = (torch.arange(r.start, r.stop, device=like.device) for r in (asking, answering))
-        return (i[:, None] - j).abs() <= reach
+    def axis(n: int) -> Tensor:
+        i, j = (torch.arange(m, device=like.device) for m in (n, n + 2 * reach))
+        return (i[:, None] + reach - j).abs() <= reach
 
-    rows, columns = (axis(i, j) for i, j in zip(ask[2:], answer[2:]))
-    inside = rearrange(rows, "p y -> 1 p 1 y 1") & rearrange(columns, "q x -> 1 1 q 1 x")
-    away = torch.zeros(inside.shape, dtype=like.dtype, device=like.device)
-    away = away.masked_fill(~inside, float("-inf"))
-    return rearrange(away, "1 p q y x -> 1 (p q) (y x)")
+    rows, columns = (axis(min(BLOCK, n)) for n in (h, w))
+    inside = rearrange(rows, "p y -> p 1 y 1") & rearrange(columns, "q x -> 1 q 1 x")
+    return torch.zeros_like(inside, dtype=like.dtype).masked_fill(~inside, float("-inf"))
 
 
-def window_of(windows: dict, ask: Box, answer: Box, reach: int, like: Tensor) -> Tensor:
-    """The same, made once for all blocks that lie alike in their halo."""
-    axes = [(j.start - i.start, i.stop - i.start, j.stop - j.start)
-            for i, j in zip(ask[2:], answer[2:])]  # fmt: skip
-    key = tuple(axes)
-    if key not in windows:
-        windows[key] = window(ask, answer, reach, like)
-    return windows[key]
+def mask_of(window: Tensor, ask: Box, answer: Box, reach: int) -> Float[Tensor, "1 i j"]:
+    """What of the window belongs to a block and to what lies of its halo inside the map."""
+    blocks = [slice(0, i.stop - i.start) for i in ask[2:]]
+    answering = [
+        slice(j.start - i.start + reach, j.stop - i.start + reach)
+        for i, j in zip(ask[2:], answer[2:])
+    ]
+    return rearrange(window[*blocks, *answering], "p q y x -> 1 (p q) (y x)")
 
 
 def bias_of(table: Tensor, ask: Box) -> Tensor:
@@ -281,57 +272,57 @@ class GuidedAttention(torch.autograd.Function):
     def forward(ctx, query, key, value, table, head, scale, pruning):
         ctx.save_for_backward(query, key, value, table)
         ctx.setting = head, scale, pruning
-        y, windows = torch.empty_like(query), {}
+        b, h, w, _ = query.shape
         written = table is not None or pruning is not None
-        number = pixel_numbers(query)
+        q, k, v, i = (fold(t, head.step) for t in (query, key, value, pixel_numbers(query)))
+        y = torch.empty_like(q, memory_format=torch.contiguous_format)
+        near = window(head.reach, h, w, exact(query[:0]) if written else query)
         with without_autocast(query):
-            for q, k, v, i, out in lattices(head.step, query, key, value, number, y):
-                for ask, answer in pieces(head, q.shape[:-1], whole=not written):
-                    asked, keys, values = flat(q, ask), flat(k, answer), flat(v, answer)
-                    if written:
-                        weights = affinities(
-                            asked, keys, i, ask, answer, table, windows, head, scale, pruning
-                        )
-                        found = (weights @ exact(values)).to(y.dtype)
-                    else:
-                        mask = None
-                        if head.reach is not None:
-                            mask = window_of(windows, ask, answer, head.reach, asked)[:, None]
-                        found = F.scaled_dot_product_attention(
-                            asked[:, None], keys[:, None], values[:, None], mask, scale=scale
-                        )[:, 0]
-                    out[:, *ask].copy_(found.view(out[:, *ask].shape))
-        return y
+            for ask, answer in pieces(head, b, h, w, written):
+                asked, keys, values = flat(q, ask), flat(k, answer), flat(v, answer)
+                if written:
+                    weights = affinities(
+                        asked, keys, i, ask, answer, table, near, head, scale, pruning
+                    )
+                    found = (weights @ exact(values)).to(y.dtype)
+                else:
+                    mask = None
+                    if head.reach is not None:
+                        mask = mask_of(near, ask, answer, head.reach)[:, None]
+                    found = F.scaled_dot_product_attention(
+                        asked[:, None], keys[:, None], values[:, None], mask, scale=scale
+                    )[:, 0]
+                y[:, *ask] = found.view(y[:, *ask].shape)
+        return unfold(y, h, w)
 
     @staticmethod
     def backward(ctx, slope):
         query, key, value, table = ctx.saved_tensors
         head, scale, pruning = ctx.setting
-        grads = [torch.zeros_like(t) for t in (query, key, value)]
+        b, h, w, _ = query.shape
+        maps = (query, key, value, slope, pixel_numbers(query))
+        q, k, v, dy, i = (fold(t, head.step) for t in maps)
+        dq, dk, dv = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
         of_table = None if table is None else torch.zeros_like(table)
-        number, windows = pixel_numbers(query), {}
-        maps = (query, key, value, slope, number, *grads)
+        near = window(head.reach, h, w, exact(query[:0]))
         with without_autocast(query):
-            for q, k, v, dy, i, dq, dk, dv in lattices(head.step, *maps):
-                for ask, answer in pieces(head, q.shape[:-1]):
-                    asked, keys, values, dout = (
-                        exact(flat(t, box))
-                        for t, box in ((q, ask), (k, answer), (v, answer), (dy, ask))
-                    )
-                    a = affinities(
-                        asked, keys, i, ask, answer, table, windows, head, scale, pruning
-                    )
-                    da = dout @ values.mT
-                    logits = a * (da - (a * da).sum(-1, keepdim=True))
-                    if table is not None:
-                        add_to_table(of_table, logits, ask)
-                    for d, box, found in (
-                        (dq, ask, scale * (logits @ keys)),
-                        (dk, answer, scale * (logits.mT @ asked)),
-                        (dv, answer, a.mT @ dout),
-                    ):
-                        d[:, *box] += found.view(d[:, *box].shape)
-        return (*grads, of_table, None, None, None)
+            for ask, answer in pieces(head, b, h, w, True):
+                asked, keys, values, dout = (
+                    exact(flat(t, box))
+                    for t, box in ((q, ask), (k, answer), (v, answer), (dy, ask))
+                )
+                a = affinities(asked, keys, i, ask, answer, table, near, head, scale, pruning)
+                da = dout @ values.mT
+                logits = a * (da - (a * da).sum(-1, keepdim=True))
+                if table is not None:
+                    add_to_table(of_table, logits, ask)
+                for d, box, found in (
+                    (dq, ask, scale * (logits @ keys)),
+                    (dk, answer, scale * (logits.mT @ asked)),
+                    (dv, answer, a.mT @ dout),
+                ):
+                    d[:, *box] += found.view(d[:, *box].shape)
+        return *(unfold(d, h, w) for d in (dq, dk, dv)), of_table, None, None, None
 
 
 def pixel_numbers(like: Float[Tensor, "b h w d"]) -> Tensor:
@@ -348,7 +339,7 @@ def affinities(
     ask: Box,
     answer: Box,
     table: Tensor | None,
-    windows: dict,
+    near: Tensor | None,
     head: Head,
     scale: float,
     pruning: Pruning | None,
@@ -357,7 +348,7 @@ def affinities(
     asked, keys = exact(asked), exact(keys)
     logits = scale * (asked @ keys.mT)
     if head.reach is not None:
-        logits = logits + window_of(windows, ask, answer, head.reach, asked)
+        logits = logits + mask_of(near, ask, answer, head.reach)
     if table is not None:
         logits = logits + bias_of(exact(table), ask)
     if pruning is not None:
@@ -371,9 +362,9 @@ def affinities(
     title="Graph guided context fusion (GGCF)",
     node="a pixel",
     squeeze="none",
-    reason="near ones densely, far ones sparsely, by affinity along given graphs",
+    reason="LOCAL window and GRID lattice; top-N when pruned",
     reconstruct="concatenate",
-    source="Li et al.",
+    source="Li et al., Microsoft Research, after 2018",
     lesson="09",
 )
 class GraphGuided(nn.Module):
@@ -427,8 +418,9 @@ class GraphGuided(nn.Module):
         torch.Size([2, 64, 9, 7])
 
     Source:
-        Li et al., equation 3 with the heads of equations 4 and 5; sections 3.4 (context pruning),
-        3.5 (1 x 1 convolutions, concatenation) and 4.2 (trainable graph).
+        Li et al., which bears no year (its latest references are of 2018): equation 3 with the
+        heads of equations 4 and 5; sections 3.4 (context pruning), 3.5 (1 x 1 convolutions,
+        concatenation) and 4.2 (trainable graph).
 
     Differs from the official code:
         None is known. The paper classifies the concatenation right away; W keeps the channels
@@ -539,11 +531,15 @@ class GraphGuided(nn.Module):
         dy, dx = (torch.arange(1 - n, n, device=weight.device) / max(h, w) for n in (h, w))
         dy, dx = torch.meshgrid(dy, dx, indexing="ij")
         offset = torch.stack([dx, dy, (dx.square() + dy.square()).sqrt()], -1)
-        z = rearrange(self.guide(offset.to(weight.dtype)), "y x k -> k y x")
-        return torch.where(z < -15, z, F.softplus(z.clamp(min=-15)).log())  # softplus(z) → e^z
+        z = exact(rearrange(self.guide(offset.to(weight.dtype)), "y x k -> k y x"))
+        return torch.where(z < -30, z, F.softplus(z.clamp(min=-30)).log())  # softplus(z) → e^z
 
     def context(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The sum y of the heads."""
+        check_map(self, x, self.channels)
+        self.check_pruning()
+        if self.training and self.keep is not None:
+            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         x = x.contiguous(memory_format=torch.channels_last)  # so 1 x 1 convolutions yield rows
         value, tables = rows_of(self.g(x)), self.log_graph(*x.shape[2:])
         y = 0
@@ -556,10 +552,6 @@ class GraphGuided(nn.Module):
         return y
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        check_map(self, x, self.channels)
-        self.check_pruning()
-        if self.training and self.keep is not None:
-            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         y = self.context(x)
         return x + y if self.fuse is None else self.fuse(torch.cat([x, y], 1))
 

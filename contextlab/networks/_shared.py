@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from contextlab.backbones import DilatedResNet, WiderResNet38
 from contextlab.backbones.course import conv_bn_relu
+from contextlab.backbones.efficientformer import EFFICIENTFORMERS
+from contextlab.backbones.mscan import MSCANS
 
 NEEDED = ("channels", "strides", "mean", "std")
 
@@ -148,6 +150,20 @@ def head_width(backbone: nn.Module) -> int:
     Its last map has twice the channels of a ResNet's, of which a quarter would be twice as wide.
     """
     return backbone.channels[-2:][0] // 2
+
+
+def three_maps(backbone: str) -> dict:
+    """The options with which a backbone returns its maps of strides 8, 16 and 32.
+
+    Timm's networks of five maps and the ResNets take them, which are most; the course backbone and
+    the DFNets have the maps that they have.
+    """
+    name = backbone.split(".")[0]
+    if name.startswith(("course", "df")):
+        return {}
+    if name in (*EFFICIENTFORMERS, *MSCANS):
+        return {"out_indices": (1, 2, 3)}
+    return {"output_stride": 32, "out_indices": (2, 3, 4)}
 
 
 def settle(

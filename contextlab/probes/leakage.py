@@ -37,7 +37,8 @@ def leakage(
 
     Images that show both classes of a pair count, each as much as any other. The network stays in
     evaluation mode, so that batch norm, which ties all pixels to each other in training, sends
-    nothing. Positions of the map count for a class if it covers them wholly.
+    nothing. Positions of the map count for a class if it covers them wholly. An image costs one
+    forward pass, and one backward pass from the loss to the map for each of its classes.
 
     Args:
         network: maps ``b 3 h w`` to logits.

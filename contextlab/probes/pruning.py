@@ -140,7 +140,7 @@ def pruning(
         >>> model = networks.network(13, context="graph_guided", context_options=heads, width=16)
         >>> scores = pruning(model, data.Streets("val", size=2), (1,), rules=("top",))
         >>> [(score.keep, score.kept) for score in scores]
-        [(None, 40.40625), (1, 2.0)]
+        [(None, 40.4453125), (1, 2.0)]
     """
     chosen = list(range(min(images, len(dataset))) if isinstance(images, int) else images)
     if len(chosen) < 2:

@@ -21,7 +21,7 @@ GRADES = {
     "not reproducible": "#D55E00",
     "misprint?": "#4d4d4d",
 }
-SHAPES = {"FLOPs": "o", "parameters": "s", "memory": "D"}
+SHAPES = {"FLOPs": "o", "parameters": "s", "memory": "D", "contexts a pixel": "^"}
 TABLES = tuple(name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet"))
 
 

@@ -55,9 +55,9 @@ def head_graphs_figure(
     h, w = _inside(shape, query)
     columns = columns or min(len(graphs), 2 if len(graphs) in (2, 4) or w > 24 else 3)
     lines = -(-len(graphs) // columns)
-    wide = 9.0 / columns
+    wide = min(9.0 / columns, 6.0)
     every = list(dict.fromkeys(head for heads in graphs.values() for head in heads))
-    figure = new_figure(lines * (wide * h / w + 0.30) + 0.35)
+    figure = new_figure(lines * (wide * h / w + 0.30) + 0.35, width=max(wide * columns, 6.5))
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     numbers = {}
     for axes, (title, heads) in zip(panels, graphs.items()):
@@ -313,12 +313,12 @@ def _graph(
         places = np.argwhere(floats(support(head, h, w, query)) > 0)
         colour, marker = _mark_of(head, every)
         rank = sorted((k for k in every if k.startswith("GRID")), key=_size).index(head)
-        size = 72 * point * (0.42 + 0.2 * min(rank, 2))
+        size = max(72 * point, 9) * (0.42 + 0.2 * min(rank, 2))
         axes.scatter(
             places[:, 1], places[:, 0], s=size**2, c=colour, marker=marker, linewidths=0.4,
             edgecolors="white", zorder=2 + order,
         )  # fmt: skip
-    dot = max(72 * point * 0.8, 6)
+    dot = max(72 * point * 0.8, 8)
     axes.plot(query[1], query[0], "o", ms=dot, mfc="black", mec="white", mew=1.4, zorder=9)
 
 
@@ -333,7 +333,8 @@ def _legend(figure: Figure, every: Sequence[str]) -> None:
             handles.append(Patch(facecolor=_colour(head, every), label=_name(head)))
     dot = {"marker": "o", "color": "black", "linestyle": "none", "markersize": 7}
     handles.append(Line2D([], [], label="the pixel that asks", **dot))
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), handlelength=1.2,
+    columns = min(len(handles), int(figure.get_figwidth() / 1.25))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, handlelength=1.2,
                   columnspacing=1.3, borderpad=0.1)  # fmt: skip
 
 

@@ -122,6 +122,40 @@ def test_a_bias_is_looked_up_by_distance(net, stride):
     assert torch.equal(own[:, 0], layer.attention_biases)
 
 
+def test_tables_can_be_made_for_another_size_and_then_have_timms_names_and_shapes():
+    torch.manual_seed(0)
+    net = EfficientFormer(SMALLEST, weights="random", image_size=160).eval()
+    other = timm.create_model(SMALLEST, num_classes=0, img_size=160).eval()
+    for name, value in other.named_parameters():
+        if "attention_biases" in name:
+            nn.init.normal_(value)
+    state = {k: v for k, v in other.state_dict().items() if not k.startswith("norm")}
+    net.load_state_dict(state)
+    x = torch.rand(1, 3, 160, 160)
+    with torch.no_grad():
+        expected = other.forward_intermediates(x, intermediates_only=True)
+        torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-4)
+        assert net(torch.rand(1, 3, 64, 96))[-1].shape == (1, 176, 2, 3)
+    assert net.stages[3].downsample.attn.size == (10, 10)
+
+
+def test_tables_from_a_file_are_resized_once(tmp_path):
+    path = tmp_path / "model.safetensors"
+    torch.manual_seed(5)
+    source = timm.create_model(SMALLEST)
+    for name, value in source.named_parameters():
+        if "attention_biases" in name:
+            nn.init.normal_(value)
+    save_file(source.state_dict(), path)
+    plain, larger = (EfficientFormer(SMALLEST, weights=path, image_size=s) for s in (224, 512))
+    for own, other in zip(plain.modules(), larger.modules(), strict=True):
+        if isinstance(own, AnySizeAttention):
+            torch.testing.assert_close(own.bias(*other.size), other.bias(*other.size))
+            assert other.attention_biases.shape[1] in (16 * 16, 32 * 32)
+    added = sum(p.numel() for p in larger.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == 8 * (4 * (16**2 - 7**2) + 32**2 - 14**2)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (31, 64)])
 def test_images_of_less_than_a_position_are_refused_in_words(net, size):
     with pytest.raises(ValueError, match=rf"at least 32 x 32, .* got {size[0]} x {size[1]}"):
@@ -185,7 +219,8 @@ def test_a_file_with_timms_names_is_loaded(tmp_path):
         ({"drop_path": -0.1}, "drop_path from 0 to below 1, got -0.1"),
         ({"out_indices": (0, 4)}, "rising out_indices out of 0 to 3"),
         ({"output_stride": 16}, "efficientformerv2_s0 has the output stride 32, got 16"),
-        ({"img_size": 512}, "one of name, out_indices, drop_path, weights; got 'img_size'"),
+        ({"img_size": 512}, r"one of name, .* image_size, weights; got 'img_size'"),
+        ({"image_size": 16}, "image_size of at least 32, got 16"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options, message):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from contextlab.costs import BILLS, Line, bill, lines
+from contextlab.costs import BILLS, Line, bill, lines, needed_macs
 from contextlab.costs.bill import GRADES
 
 TABLES = [name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet")]
@@ -38,7 +39,7 @@ def test_a_suspected_misprint_is_ten_off(row, column):
 def test_the_tables_are_complete():
     printed = {name: len(lines(name)) for name in TABLES}
     rows = {"SRNet IV": 14 * 3, "SRNet V": 3, "SRNet X": 7 * 2, "CGRSeg heads": 5}
-    assert printed == rows | {"CGRSeg mixers": 10}
+    assert printed == rows | {"CGRSeg mixers": 10, "GGCF": 8}
     assert len(bill("SRNet II").rows) == 6
 
 
@@ -124,6 +125,40 @@ def test_the_one_printed_figure_of_a_head_is_its_modules():
     (error,) = (e for e in table.errors("GMACs") if e is not None)
     assert error > 25
     assert rows["SR, paper"]["GMACs"] == pytest.approx(3.64, abs=0.015)
+
+
+def test_the_graphs_are_counted_in_two_conventions():
+    """520 holds the projections and 63 does not; as equation 3 says it would be 101."""
+    found = {(x.row, x.column): x for x in lines("GGCF")}
+    ours = {row: x.ours for (row, column), x in found.items() if column.startswith("FLOPs")}
+    expected = {
+        "FULL": 520.0,
+        "FULL, G = 10⁹": 558.346,
+        "six heads, products alone": 62.9029,
+        "six, borders not cut off": 69.936,
+        "six, projections shared": 70.9029,
+        "six, projections by head": 100.9029,
+    }
+    assert ours == pytest.approx(expected, abs=5e-4)
+    assert ours["FULL"] == 520  # exactly: 2 * 256 of 2^30, and 4 projections of 2 Gi
+    alike = [row for (row, _), x in found.items() if x.prints_alike]
+    assert alike == ["FULL", "six heads, products alone"]
+    assert found["six heads, products alone", "FLOPs (Gi)"].true == ours["six, projections by head"]
+    contexts = {row: x.ours for (row, column), x in found.items() if column.startswith("contexts")}
+    assert contexts == pytest.approx({"FULL": 32.768, "six heads": 4.02579}, rel=1e-5)
+
+
+def test_what_the_module_runs_is_what_the_bill_calls_true():
+    from contextlab import context
+
+    shape = (1, 256, 128, 256)
+    options = {"reduction": 1, "fuse": "add"}
+    with torch.device("meta"):
+        full = context("graph_guided", 256, heads=["FULL"], **options)
+        grids = context("graph_guided", 256, heads=["GRID_8", "GRID_16", "GRID_24"], **options)
+    assert needed_macs(full, shape) == 520 * 2**30
+    along = 16_777_216 + 4_194_304 + 1_882_368
+    assert needed_macs(grids, shape) == 2 * 256 * along + 10 * 128 * 256 * 256**2
 
 
 def test_growth():

@@ -93,10 +93,17 @@ class TestGivenLogits(ModuleTests):
 
     def dynamic_shapes(self):
         sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-        return sides, sides, None
+        return sides, sides
 
     def oracle(self, module, x, logits):
         return dynamic_prototype_plain(module, x, logits)
+
+    # the logits belong to an image each, so they are cut together with x
+    def test_images_do_not_see_each_other(self):
+        module = randomise(self.build()).double().eval()
+        pairs = self.inputs(batch=3, dtype=torch.float64)
+        alone = [module(*pair) for pair in zip(*(t.split(1) for t in pairs))]
+        torch.testing.assert_close(module(*pairs), torch.cat(alone))
 
 
 class TestHead(ModuleTests):
@@ -127,7 +134,7 @@ class TestHead(ModuleTests):
         return dynamic_head_plain(module, x, **self.options)
 
     def dynamic_shapes(self):
-        return {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}, None
+        return ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
 
 
 class TestHeadOfPixels(TestHead):
