@@ -364,9 +364,9 @@ def affinities(
     title="Graph guided context fusion (GGCF)",
     node="a pixel",
     squeeze="none",
-    reason="LOCAL window and GRID lattice; top-N when pruned",
+    reason="LOCAL window, GRID lattice; top-N when pruned",
     reconstruct="concatenate",
-    source="Li et al., Microsoft Research, after 2018",
+    source="Li et al., manuscript, after 2018",
     lesson="09",
 )
 class GraphGuided(nn.Module):
