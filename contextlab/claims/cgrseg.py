@@ -60,7 +60,6 @@ from .verdicts import (
     jointly,
     judge,
     no_worse,
-    pair,
 )
 
 DPG = "dynamic_prototype"
