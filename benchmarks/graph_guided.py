@@ -3,7 +3,7 @@
     python benchmarks/graph_guided.py [--maps 64x128 128x256] [--threads 1] [--json FILE]
 
 In turns, with the same queries, keys and values: one fused FULL head, each LOCAL and GRID head, all
-six one after the other, and where memory allows it the same heads as dense attention with a mask.
+six one after the other, and where memory allows it a head as dense attention with a mask.
 On a CPU the seconds are those that the process computed, which a busy machine changes little.
 """
 
@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -50,62 +50,59 @@ def dense(maps: list[Tensor], head: str) -> Tensor:
     return (torch.softmax(logits.masked_fill(away, float("-inf")), -1) @ value).view_as(maps[0])
 
 
-def call(version: Callable, maps: list[Tensor], backward: bool) -> None:
+def call(version: Callable, maps: list[Tensor], backward: bool, spent: list[float]) -> None:
+    start = time.process_time()
     with torch.set_grad_enabled(backward):
         y = version(maps)
         if backward:
             y.backward(y.detach())
+    spent.append(time.process_time() - start)
 
 
-def seconds(version: Callable, maps: list[Tensor], backward: bool) -> float:
-    if maps[0].device.type != "cpu":
-        options = {"repeats": 1, "warmup": 0, "memory": False, "device": maps[0].device}
-        return measure(call, version, maps, backward, **options).seconds
-    start = time.process_time()
-    call(version, maps, backward)
-    return time.process_time() - start
-
-
-def rows_of(h: int, w: int, repeats: int, device: str) -> list[dict]:
-    """One row for every version and pass."""
+def rows_of(h: int, w: int, repeats: int, device: str) -> Iterator[list[dict]]:
+    """One row for every version of a pass, pass by pass."""
     torch.manual_seed(0)
     maps = [torch.randn(1, h, w, WIDTH, device=device) for _ in range(3)]
     versions: dict[str, Callable] = {"FULL, fused": full}
     versions |= {head: functools.partial(ours, heads=(head,)) for head in SIX}
     versions["all six"] = functools.partial(ours, heads=SIX)
+    counts = {head: edges(head, h, w) for head in SIX}
+    counts |= {"FULL, fused": edges("FULL", h, w), "all six": sum(counts.values())}
     if h * w <= LARGEST:
         for head in SIX:
-            versions[f"{head}, dense"] = functools.partial(dense, head=head)
             with torch.no_grad():
                 torch.testing.assert_close(versions[head](maps), dense(maps, head))
-    counts = {head: edges(head, h, w) for head in SIX}
-    counts |= {f"{head}, dense": n for head, n in counts.items()}
-    counts |= {"FULL, fused": edges("FULL", h, w), "all six": sum(map(counts.get, SIX))}
-    rows = []
+        # the same for each head, since all pairs are written down
+        versions["one head, dense"] = functools.partial(dense, head=SIX[0])
+        counts["one head, dense"] = counts["FULL, fused"]
     for title, backward in PASSES.items():
         maps = [t.detach().requires_grad_(backward) for t in maps]
-        spent = {name: [] for name in versions}
+        spent, peaks = {name: [] for name in versions}, {}
         for turn in range(repeats):
             for name in sorted(versions, reverse=turn % 2):
                 print(f"{h} x {w}, {title}, {name}", file=sys.stderr)
-                spent[name].append(seconds(versions[name], maps, backward))
-        for name, version in versions.items():
-            options = {"repeats": 1, "warmup": 0, "device": device}
-            peak = measure(call, version, maps, backward, **options).peak_bytes
-            ratios = [a / b for a, b in zip(spent["FULL, fused"], spent[name])]
-            rows.append(
-                {
-                    "map": f"{h}x{w}",
-                    "pass": title,
-                    "version": name,
-                    "ms": 1e3 * statistics.median(spent[name]),
-                    "time, FULL / this": statistics.median(ratios),
-                    "edges, FULL / this": edges("FULL", h, w) / counts[name],
-                    "peak (MiB)": peak / 2**20,
-                    "peak (maps of one head)": peak / maps[0].nbytes,
-                }
-            )
-    return rows
+                last = turn == repeats - 1
+                options = {"repeats": 1, "warmup": 0, "memory": last, "device": device}
+                process: list[float] = []
+                once = measure(call, versions[name], maps, backward, process, **options)
+                cpu = torch.device(device).type == "cpu"
+                spent[name].append(min(process) if cpu else once.seconds)
+                peaks[name] = once.peak_bytes
+        yield [
+            {
+                "map": f"{h}x{w}",
+                "pass": title,
+                "version": name,
+                "ms": 1e3 * statistics.median(spent[name]),
+                "time, FULL / this": statistics.median(
+                    [a / b for a, b in zip(spent["FULL, fused"], spent[name])]
+                ),
+                "edges, FULL / this": edges("FULL", h, w) / counts[name],
+                "peak (MiB)": peaks[name] / 2**20,
+                "peak (maps of one head)": peaks[name] / maps[0].nbytes,
+            }
+            for name in versions
+        ]
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
@@ -114,9 +111,10 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     chosen = parse(parser, arguments)
     where, rows = setting(chosen.device, WIDTH), []
     for size in chosen.maps:
-        rows += rows_of(*map(int, size.split("x")), chosen.repeats, chosen.device)
-        if chosen.json:  # after each map, since the large one takes long
-            chosen.json.write_text(json.dumps(where | {"rows": rows}, indent=1))
+        for found in rows_of(*map(int, size.split("x")), chosen.repeats, chosen.device):
+            rows += found
+            if chosen.json:  # after each pass, since those of a large map take long
+                chosen.json.write_text(json.dumps(where | {"rows": rows}, indent=1))
     print(", ".join(f"{key} {value}" for key, value in where.items()))
     print(Table(rows, digits=3))
     return rows

@@ -164,7 +164,7 @@ def test_benchmark_of_the_graph_guided_heads(modules, capsys, tmp_path):
     main = runpy.run_path(str(FOLDER / "graph_guided.py"))["main"]
     rows = main(["--maps", "3x5", "--repeats", "1", "--json", str(file)])
     assert json.loads(file.read_text())["rows"] == rows
-    assert len(rows) == 2 * (1 + 6 + 1 + 6)
+    assert len(rows) == 2 * (1 + 6 + 1 + 1)
     fused = [row for row in rows if row["version"] == "FULL, fused"]
     assert [row["time, FULL / this"] for row in fused] == [1, 1]
     assert all(row["ms"] > 0 and row["peak (MiB)"] > 0 for row in rows)
