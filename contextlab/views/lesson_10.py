@@ -342,7 +342,7 @@ def learned_graph_figure(
         axes.set_xlabel("columns to the right")
         axes.plot(0, 0, "+", color=INK, ms=9, mew=1.6)
     axes_of[0].set_ylabel("rows down")
-    bar = figure.colorbar(shown, ax=list(axes_of), fraction=0.03, pad=0.02)
+    bar = figure.colorbar(shown, ax=list(axes_of), fraction=0.03, pad=0.02, shrink=0.8)
     ticks = [t for t in (-6, -4, -2, -1, 0, 1, 2, 4, 6) if abs(t) <= most]
     bar.set_ticks(ticks, labels=[f"{2.0**t:g}" if t >= 0 else f"1/{2**-t}" for t in ticks])
     bar.set_label("E over its mean")
