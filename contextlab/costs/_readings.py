@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from contextlab import context
+from contextlab.backbones import DilatedResNet
+from contextlab.backbones.course import conv_bn_relu
 from contextlab.backbones.efficientformer import AnySizeAttention
 from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
 from contextlab.modules.graph_guided import edges
@@ -267,42 +270,27 @@ def cgrseg_flops(net: nn.Module, shape: tuple[int, ...]) -> int:
     return layers + total
 
 
-# ---- CGRSeg: mixers whose published widths are no option of a module, and the one to come
+def resnet101_with(head: str, classes: int) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """ResNet-101 at output stride 8 and a context head of 512 channels, as (part, its input).
 
-
-def rectangular_calibration(c: int) -> nn.Module:
-    """RCA's convolutions: 3 x 3 on the map, two strips on the sum of row and column means."""
-    return nn.Sequential(
-        nn.Conv2d(c, c, 3, padding=1, groups=c),
-        nn.Conv2d(c, c, (1, 11), padding=(0, 5), groups=c),
-        nn.BatchNorm2d(c),
-        nn.ReLU(),
-        nn.Conv2d(c, c, (11, 1), padding=(5, 0), groups=c),
-    )
-
-
-def gather_excite(c: int) -> nn.Module:
-    """Global gathering and two unreduced 1 x 1; only so do the printed parameters come out."""
-    layers = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1), nn.ReLU(), nn.Conv2d(c, c, 1))
-    return nn.Sequential(*layers)
-
-
-class TokenAttention(nn.Module):
-    """Four heads of 16 for queries, keys and values, every projection with a norm."""
-
-    def __init__(self, c: int, width: int = 64) -> None:
-        super().__init__()
-
-        def projection(i: int, o: int) -> nn.Module:
-            return nn.Sequential(nn.Conv2d(i, o, 1, bias=False), nn.BatchNorm2d(o))
-
-        self.query, self.key, self.value = (projection(c, width) for _ in range(3))
-        self.out = nn.Sequential(nn.ReLU(), projection(width, c))
-
-    def forward(self, x):
-        q, k, v = (t(x).flatten(2) for t in (self.query, self.key, self.value))
-        y = v @ torch.softmax(q.transpose(1, 2) @ k, -1).transpose(1, 2)
-        return self.out(y.unflatten(2, x.shape[2:]))
+    The classifiers are all those that run: DANet's head answers three times.
+    """
+    wide, inner = (1, 2048, 64, 64), (1, 512, 64, 64)
+    before, after = conv_bn_relu(2048, 512, 3), conv_bn_relu(512, 512, 3)
+    answer = nn.Conv2d(512, classes, 1)
+    parts = [(DilatedResNet("resnet101", weights="random", stem="deep32"), (1, 3, 512, 512))]
+    parts.append((before, wide))
+    if head == "criss_cross":
+        last = conv_bn_relu(2048 + 512, 512, 3)
+        parts += [(context(head, 512), inner), (after, inner), (last, (1, 2560, 64, 64))]
+    elif head == "encoding":
+        parts.append((context(head, 512, classes=classes), inner))
+    else:
+        pair = [context(f"{kind}_attention", 512) for kind in ("position", "channel")]
+        parts += [(conv_bn_relu(2048, 512, 3), wide), *((part, inner) for part in pair)]
+        parts += [(conv_bn_relu(512, 512, 3), inner) for _ in pair]
+        parts += [(nn.Conv2d(512, classes, 1), inner) for _ in pair]
+    return [*parts, (answer, inner)]
 
 
 # ---- GGCF: 128 x 256, and 256 channels before, inside and behind the module

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from contextlab.costs import BILLS, lines
+from contextlab.costs.bill import WITHOUT_LINES
 
 from .figures import log_ticks, new_figure, styled
 from .palette import FAINT, INK, QUIET
@@ -22,7 +23,7 @@ GRADES = {
     "misprint?": "#4d4d4d",
 }
 SHAPES = {"FLOPs": "o", "parameters": "s", "memory": "D", "contexts a pixel": "^"}
-TABLES = tuple(name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet"))
+TABLES = tuple(name for name in BILLS if name not in WITHOUT_LINES)
 
 
 @styled
