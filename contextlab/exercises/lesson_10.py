@@ -329,37 +329,6 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="pruning_guess",
-        lesson="10",
-        title="guess before you look",
-        prompt="""
-        A network whose one FULL head asks all 512 positions is trained, and its weights stay as
-        they are. Each pixel then keeps a tenth, 52 of 512. How many points of mIoU are gained (+)
-        or lost (−) if these are its largest affinities, and if they are drawn at random? And which
-        share, in per cent, would give the best result? Write your guesses for the dots; without
-        them the paper's claim steps in as a guess.
-        """,
-        stub="""
-        pruning_guess = {
-            "a tenth, the largest": ...,
-            "a tenth, at random": ...,
-            "best share": ...,
-        }
-        """,
-        solution=GUESS,
-        check=_check_pruning_guess,
-        hint="""
-        By the derivation above, what is lost is the dropped weight times how much the dropped
-        differ from the kept. How much weight might the largest tenth hold? And a random tenth?
-        """,
-        wrong=(
-            WrongAnswer(GUESS.replace("50", "500"), "above 0 and up to 100"),
-            WrongAnswer(GUESS.replace("0.3", '"a bit"'), "write a number"),
-            WrongAnswer(GUESS.replace("-5", "..."), "write a number"),
-            WrongAnswer("pruning_guess = 0.3", "its three names"),
-        ),
-    ),
-    Exercise(
         name="mended_pruning",
         lesson="10",
         title="find the fault",
@@ -392,6 +361,37 @@ EXERCISES = [
                 FAULTY.replace("kept * weights", "torch.softmax(kept * weights, -1)"),
                 "a soft-max of weights",
             ),
+        ),
+    ),
+    Exercise(
+        name="pruning_guess",
+        lesson="10",
+        title="guess before you look",
+        prompt="""
+        A network whose one FULL head asks all 512 positions is trained, and its weights stay as
+        they are. Each pixel then keeps a tenth, 52 of 512. How many points of mIoU are gained (+)
+        or lost (−) if these are its largest affinities, and if they are drawn at random? And which
+        share, in per cent, would give the best result? Write your guesses for the dots; without
+        them the paper's claim steps in as a guess.
+        """,
+        stub="""
+        pruning_guess = {
+            "a tenth, the largest": ...,
+            "a tenth, at random": ...,
+            "best share": ...,
+        }
+        """,
+        solution=GUESS,
+        check=_check_pruning_guess,
+        hint="""
+        By the derivation above, what is lost is the dropped weight times how much the dropped
+        differ from the kept. How much weight might the largest tenth hold? And a random tenth?
+        """,
+        wrong=(
+            WrongAnswer(GUESS.replace("50", "500"), "above 0 and up to 100"),
+            WrongAnswer(GUESS.replace("0.3", '"a bit"'), "write a number"),
+            WrongAnswer(GUESS.replace("-5", "..."), "write a number"),
+            WrongAnswer("pruning_guess = 0.3", "its three names"),
         ),
     ),
     Exercise(
