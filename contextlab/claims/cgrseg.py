@@ -60,7 +60,6 @@ from .verdicts import (
     jointly,
     judge,
     no_worse,
-    pair,
 )
 
 DPG = "dynamic_prototype"
@@ -324,9 +323,9 @@ def rectangles() -> Finding:
     told = ", ".join(f"{name} {a:.2f} and {b:.2f}" for name, (a, b) in ious.items())
     return Finding(
         RIGHT if all(holds) else PARTLY if any(holds) else NOT,
-        f"the ranks are {max(ranks['add'])} and {max(ranks['multiply'])}, and yet a rectangle is of "
-        f"rank {rank(shapes()['rectangle'])} and needs no sum; IoU of a sum's and of a product's "
-        f"gate, vectors free: {told}",
+        f"the ranks are {max(ranks['add'])} and {max(ranks['multiply'])}, and yet a rectangle is "
+        f"of rank {rank(shapes()['rectangle'])} and needs no sum; IoU of a sum's and of a "
+        f"product's gate, vectors free: {told}",
     )
 
 
@@ -672,11 +671,8 @@ def complete_masks() -> Finding:
     if any(each is None for values in found.values() for each in values):
         return looking.without_weights("the small CGRSeg and SegNeXt")
     theirs, ours = (list(zip(*values)) for values in found.values())
-    names = (
-        "pieces in 100 true ones",
-        f"wrong within {EDGE} pixels of a border",
-        "wrong elsewhere",
-    )
+    near = f"wrong within {EDGE} pixels of a border"
+    names = ("pieces in 100 true ones", near, "wrong elsewhere")
     parts = []
     for k, words in enumerate(names):
         scale = 1 if k else 100
