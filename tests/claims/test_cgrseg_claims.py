@@ -1,4 +1,4 @@
-"""CGRSeg's claims: one run is one configuration, looks into networks, and verdicts that can fall."""
+"""CGRSeg's claims: runs that are shared, looks into networks, and verdicts that can fall."""
 
 from __future__ import annotations
 
@@ -80,9 +80,11 @@ def test_regions_of_ocr_are_prototypes():
 
 @pytest.mark.parametrize("name", ["C14", "C22"])
 def test_a_look_into_untrained_networks(name, monkeypatch):
-    monkeypatch.setattr(looking, "IMAGES", 4)
+    monkeypatch.setattr(looking, "IMAGES", 2)
     monkeypatch.setattr(looking, "model_of", lambda config: small())
-    monkeypatch.setattr(cgrseg, "build_data", lambda config, split=None: data.Streets(size=4))
+    monkeypatch.setattr(
+        cgrseg, "build_data", lambda config, split=None: data.Streets("val", size=4)
+    )
     found = claims.claim(name)
     assert found.verdict in VERDICTS and "n counts models" in found.found
     if name == "C22":  # the same network on both sides
