@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from contextlab.modules import grid_adjacency, normalised_adjacency
 from contextlab.modules.asymmetric_non_local import pyramid_pool
+from contextlab.modules.graph_guided import support
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float = 1.0) -> Tensor:
@@ -109,6 +110,23 @@ def criss_cross(module: nn.Module, x: Tensor) -> Tensor:
         weights = torch.softmax(affinity.masked_fill(off, float("-inf")), -1)
         x = module.gamma * like(einsum(weights, value, "b i j, b c j -> b c i"), x) + x
     return x
+
+
+@functools.lru_cache(maxsize=6)
+def joined(head: tuple, h: int, w: int) -> Tensor:
+    """E of all pairs of pixels."""
+    return torch.stack([support(head, h, w, divmod(i, w)).flatten() for i in range(h * w)])
+
+
+def graph_guided(module: nn.Module, x: Tensor) -> Tensor:
+    """With the affinities of all pairs for each head, and a mask; E is made once, outside."""
+    value, y = flat(module.g(x)), 0
+    for head, theta, phi, out in zip(module.heads, module.theta, module.phi, module.out):
+        away = ~joined(head, *x.shape[2:]).to(x.device)
+        affinity = module.scale * einsum(flat(theta(x)), flat(phi(x)), "b d i, b d j -> b i j")
+        weights = torch.softmax(affinity.masked_fill(away, float("-inf")), -1)
+        y = y + out(like(einsum(weights, value, "b i j, b d j -> b d i"), x))
+    return module.fuse(torch.cat([x, y], 1))
 
 
 def position_attention(module: nn.Module, x: Tensor) -> Tensor:
@@ -305,6 +323,7 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "gcnet": gcnet,
     "global_average": global_average,
     "graph_conv": graph_conv,
+    "graph_guided": graph_guided,
     "hadamard_pooling": hadamard_pooling,
     "non_local": non_local,
     "ocnet": ocnet,
@@ -317,4 +336,4 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
 }
 
 #: sides up to which forward and backward pass fit comfortably into 24 GiB at 512 channels
-LARGEST = {"compact_non_local": 16, "self_attention": 64}
+LARGEST = {"compact_non_local": 16, "graph_guided": 64, "self_attention": 64}

@@ -365,8 +365,7 @@ EXERCISES = [
         title="find the fault",
         prompt="""
         This block prunes, and its network loses points with every neighbour that it drops, although
-        the neighbours say nearly the same. Feed it with `v` all ones, and you see it at once. Find
-        the fault and mend it.
+        all say nearly the same. Feed it with `v` all ones to see it. Find the fault and mend it.
         """,
         stub=FAULTY,
         solution=MENDED_PRUNING,

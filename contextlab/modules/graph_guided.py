@@ -23,7 +23,7 @@ SIX = ("LOCAL_8", "LOCAL_16", "LOCAL_24", "GRID_8", "GRID_16", "GRID_24")
 GRAPHS = ("given", "learned", "table")
 PRUNES = ("top", "random", "lowest")
 #: queries along each side of a block of a LOCAL head
-BLOCK = 16
+BLOCK = 8
 #: affinities that exist at once where they are written down
 AT_ONCE = 2**20
 
@@ -144,47 +144,60 @@ def runs(n: int, step: int) -> list[tuple[slice, slice]]:
     return [(some, pixels) for some, pixels in every if some.start < some.stop and pixels.stop]
 
 
-def boxes(box: Box, most: int) -> Iterator[Box]:
-    """Cuts a box into boxes of at most so many points, or single ones, its first axes first."""
-    (first, *rest), inner = box, math.prod([r.stop - r.start for r in box[1:]])
-    run = max(1, most // inner)
-    for start in range(first.start, first.stop, run):
-        for tail in boxes(rest, most) if inner > most and rest else [rest]:
-            yield (slice(start, min(start + run, first.stop)), *tail)
-
-
-def pieces(head: Head, b: int, h: int, w: int, written: bool) -> Iterator[tuple[Box, Box]]:
-    """Boxes of queries in the folded map, each with the box of all that may answer them.
-
-    LOCAL: square blocks, each with its halo as far as that lies inside the map. Others: as many
-    sub-lattices of one size as go, and where affinities are written down, so few queries that
-    there are not too many at once.
-    """
-    if head.reach is not None:
-        one, (rows, columns) = slice(0, 1), (halos(n, head.reach) for n in (h, w))
-        for y, answering_y in rows:
-            for x, answering_x in columns:
-                yield (one, one, y, x), (one, one, answering_y, answering_x)
-        return
-    for s, y in runs(h, head.step):
-        for t, x in runs(w, head.step):
-            most = AT_ONCE // (max(1, b) * y.stop * x.stop) if written else h * w
-            for ask in boxes((s, t, y, x), max(1, most)):
-                yield ask, (*ask[:2], y, x)
-
-
 def halos(n: int, reach: int) -> list[tuple[slice, slice]]:
     """Along one axis, the blocks of queries and the pixels that lie within reach of one of them."""
     ends = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
     return [(slice(a, z), slice(max(0, a - reach), min(n, z + reach))) for a, z in ends]
 
 
-def flat(t: Tensor, box: Box) -> Tensor:
-    """The pixels of a box, as nodes ``(b s t) n d``."""
-    return rearrange(t[:, *box], "b s t y x d -> (b s t) (y x) d")
+def groups(head: Head, h: int, w: int) -> Iterator[tuple[Box, Box]]:
+    """Boxes of the folded map that ask, each with the box of those that answer: copied at once.
+
+    LOCAL: bands of some rows, each with its halo as far as that lies inside the map. Others: the
+    sub-lattices of one size.
+    """
+    if head.reach is None:
+        for s, y in runs(h, head.step):
+            for t, x in runs(w, head.step):
+                yield (s, t, y, x), (s, t, y, x)
+    else:
+        one, every = slice(0, 1), slice(0, w)
+        for rows, answering in halos(h, head.reach):
+            yield (one, one, rows, every), (one, one, answering, every)
 
 
-def window(reach: int | None, h: int, w: int, like: Tensor) -> Float[Tensor, "p q y x"] | None:
+def cuts(
+    head: Head, near: Tensor | None, n: int, ask: Box, answer: Box
+) -> Iterator[tuple[slice, slice, slice, Tensor | None]]:
+    """Cuts a group into pieces, for each of which the affinities are written down.
+
+    LOCAL: square blocks of a band, with what of the window belongs to them. Others: as many of the
+    n sub-lattices or else of their queries as go at once.
+    """
+    (p, q), (rows, columns) = ([r.stop - r.start for r in box[2:]] for box in (ask, answer))
+    if head.reach is None:
+        few = min(p * q, max(1, AT_ONCE // (rows * columns)))
+        some = max(1, AT_ONCE // (few * rows * columns))
+        for a in range(0, n, some):
+            for i in range(0, p * q, few):
+                yield slice(a, a + some), slice(i, i + few), slice(0, rows * columns), None
+        return
+    above = answer[2].start - ask[2].start + head.reach
+    band = rearrange(near[:, :p, :, above : above + rows], "q p x y -> (q p) (x y)")
+    for block, halo in halos(q, head.reach):
+        left = halo.start - block.start + head.reach
+        yield (
+            slice(0, n),
+            slice(block.start * p, block.stop * p),
+            slice(halo.start * rows, halo.stop * rows),
+            band[
+                : (block.stop - block.start) * p,
+                left * rows : (left + halo.stop - halo.start) * rows,
+            ],
+        )
+
+
+def window(reach: int | None, h: int, w: int, like: Tensor) -> Float[Tensor, "q p x y"] | None:
     """0 where j is within reach of i, else minus infinity, for a block and its whole halo."""
     if reach is None:
         return None
@@ -194,35 +207,25 @@ def window(reach: int | None, h: int, w: int, like: Tensor) -> Float[Tensor, "p 
         return (i[:, None] + reach - j).abs() <= reach
 
     rows, columns = (axis(min(BLOCK, n)) for n in (h, w))
-    inside = rearrange(rows, "p y -> p 1 y 1") & rearrange(columns, "q x -> 1 q 1 x")
+    inside = rearrange(columns, "q x -> q 1 x 1") & rearrange(rows, "p y -> 1 p 1 y")
     return torch.zeros_like(inside, dtype=like.dtype).masked_fill(~inside, float("-inf"))
 
 
-def mask_of(window: Tensor, ask: Box, answer: Box, reach: int) -> Float[Tensor, "1 i j"]:
-    """What of the window belongs to a block and to what lies of its halo inside the map."""
-    blocks = [slice(0, i.stop - i.start) for i in ask[2:]]
-    answering = [
-        slice(j.start - i.start + reach, j.stop - i.start + reach)
-        for i, j in zip(ask[2:], answer[2:])
-    ]
-    return rearrange(window[*blocks, *answering], "p q y x -> 1 (p q) (y x)")
+def flat(t: Tensor, box: Box) -> Float[Tensor, "n i d"]:
+    """The pixels of a box as nodes, column by column, so that a block of a band is one run."""
+    return rearrange(t[:, *box], "b s t y x d -> (b s t) (x y) d")
 
 
-def bias_of(table: Tensor, ask: Box) -> Tensor:
-    """log E of some queries and all pixels, ``1 i j``, from the table of offsets."""
-    h, w = ((n + 1) // 2 for n in table.shape)
-    every = table.unfold(0, h, 1).unfold(1, w, 1)  # of all pairs, but a view: rows of j backwards
-    return rearrange(every[ask[2:]].flip(2, 3), "p q y x -> 1 (p q) (y x)")
+def map_of(nodes: Float[Tensor, "n i d"], t: Tensor, box: Box) -> Tensor:
+    """`flat` backward."""
+    _, s, t, y, _, _ = t[:, *box].shape
+    return rearrange(nodes, "(b s t) (x y) d -> b s t y x d", s=s, t=t, y=y)
 
 
-def add_to_table(slope: Tensor, logits: Tensor, ask: Box) -> None:
-    """Adds the slopes ``b i j`` of logits to those of the table of offsets, `bias_of` backward."""
-    h, w = ((n + 1) // 2 for n in slope.shape)
-    p, q = (r.stop - r.start for r in ask[2:])
-    windows = rearrange(logits.sum(0).flip(1), "i j -> 1 j i")
-    found = F.fold(windows, (h + p - 1, w + q - 1), (h, w))[0, 0]
-    rows, columns = (slice(r.start, r.stop + n - 1) for r, n in zip(ask[2:], (h, w)))
-    slope[rows, columns] += found
+def offset_numbers(i: Tensor, j: Tensor, h: int, w: int) -> Tensor:
+    """Where log E of the pixels i and j stands in the table ``(2h-1) (2w-1)`` of offsets."""
+    i, j = (number // w * (2 * w - 1) + number % w for number in (i, j))
+    return i[:, None] - j + (h - 1) * (2 * w - 1) + w - 1
 
 
 def scatter_hash(i: Tensor, j: Tensor, seed: int) -> Tensor:
@@ -272,56 +275,62 @@ class GuidedAttention(torch.autograd.Function):
     def forward(ctx, query, key, value, table, head, scale, pruning):
         ctx.save_for_backward(query, key, value, table)
         ctx.setting = head, scale, pruning
-        b, h, w, _ = query.shape
-        written = table is not None or pruning is not None
-        q, k, v, i = (fold(t, head.step) for t in (query, key, value, pixel_numbers(query)))
+        h, w = query.shape[1:3]
+        q, k, v, number = (fold(t, head.step) for t in (query, key, value, pixel_numbers(query)))
         y = torch.empty_like(q, memory_format=torch.contiguous_format)
-        near = window(head.reach, h, w, exact(query[:0]) if written else query)
+        near = window(head.reach, h, w, exact(query[:0]))
+        fused = head.reach is None and table is None and pruning is None
         with without_autocast(query):
-            for ask, answer in pieces(head, b, h, w, written):
+            for ask, answer in groups(head, h, w):
                 asked, keys, values = flat(q, ask), flat(k, answer), flat(v, answer)
-                if written:
-                    weights = affinities(
-                        asked, keys, i, ask, answer, table, near, head, scale, pruning
-                    )
-                    found = (weights @ exact(values)).to(y.dtype)
+                if fused:
+                    nodes = (t[:, None] for t in (asked, keys, values))
+                    found = F.scaled_dot_product_attention(*nodes, scale=scale)[:, 0]
                 else:
-                    mask = None
-                    if head.reach is not None:
-                        mask = mask_of(near, ask, answer, head.reach)[:, None]
-                    found = F.scaled_dot_product_attention(
-                        asked[:, None], keys[:, None], values[:, None], mask, scale=scale
-                    )[:, 0]
-                y[:, *ask] = found.view(y[:, *ask].shape)
+                    asked, keys, values = scale * exact(asked), exact(keys), exact(values)
+                    numbers = flat(number, ask)[..., 0], flat(number, answer)[..., 0]
+                    found = torch.empty_like(asked)
+                    for n, i, j, mask in cuts(head, near, len(asked), ask, answer):
+                        where = numbers[0][n, i], numbers[1][n, j], h, w
+                        a = affinities(asked[n, i], keys[n, j], mask, table, pruning, where)
+                        found[n, i] = a @ values[n, j]
+                y[:, *ask] = map_of(found.to(y.dtype), y, ask)
         return unfold(y, h, w)
 
     @staticmethod
     def backward(ctx, slope):
         query, key, value, table = ctx.saved_tensors
         head, scale, pruning = ctx.setting
-        b, h, w, _ = query.shape
+        h, w = query.shape[1:3]
         maps = (query, key, value, slope, pixel_numbers(query))
-        q, k, v, dy, i = (fold(t, head.step) for t in maps)
+        q, k, v, dy, number = (fold(t, head.step) for t in maps)
         dq, dk, dv = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
-        of_table = None if table is None else torch.zeros_like(table)
+        of_table = None if table is None else torch.zeros_like(table).flatten()
         near = window(head.reach, h, w, exact(query[:0]))
         with without_autocast(query):
-            for ask, answer in pieces(head, b, h, w, True):
-                asked, keys, values, dout = (
+            for ask, answer in groups(head, h, w):
+                asked, keys, values, slopes = (
                     exact(flat(t, box))
                     for t, box in ((q, ask), (k, answer), (v, answer), (dy, ask))
                 )
-                a = affinities(asked, keys, i, ask, answer, table, near, head, scale, pruning)
-                da = dout @ values.mT
-                logits = a * (da - (a * da).sum(-1, keepdim=True))
-                if table is not None:
-                    add_to_table(of_table, logits, ask)
-                for d, box, found in (
-                    (dq, ask, scale * (logits @ keys)),
-                    (dk, answer, scale * (logits.mT @ asked)),
-                    (dv, answer, a.mT @ dout),
-                ):
-                    d[:, *box] += found.view(d[:, *box].shape)
+                asked = scale * asked
+                numbers = flat(number, ask)[..., 0], flat(number, answer)[..., 0]
+                of_asked, of_keys, of_values = (torch.zeros_like(t) for t in (asked, keys, values))
+                for n, i, j, mask in cuts(head, near, len(asked), ask, answer):
+                    where = numbers[0][n, i], numbers[1][n, j], h, w
+                    a = affinities(asked[n, i], keys[n, j], mask, table, pruning, where)
+                    of_values[n, j] += a.mT @ slopes[n, i]
+                    of_a = slopes[n, i] @ values[n, j].mT
+                    of_logits = a * (of_a - (a * of_a).sum(-1, keepdim=True))
+                    of_asked[n, i] = of_logits @ keys[n, j]
+                    of_keys[n, j] += of_logits.mT @ asked[n, i]
+                    if table is not None:
+                        at = offset_numbers(where[0][0], where[1][0], h, w).flatten()
+                        of_table.index_add_(0, at, of_logits.sum(0).flatten().to(table.dtype))
+                dq[:, *ask] = map_of(scale * of_asked, dq, ask).to(dq.dtype)
+                dk[:, *answer] += map_of(of_keys, dk, answer)
+                dv[:, *answer] += map_of(of_values, dv, answer)
+        of_table = None if table is None else of_table.view_as(table)
         return *(unfold(d, h, w) for d in (dq, dk, dv)), of_table, None, None, None
 
 
@@ -335,24 +344,17 @@ def pixel_numbers(like: Float[Tensor, "b h w d"]) -> Tensor:
 def affinities(
     asked: Float[Tensor, "n i d"],
     keys: Float[Tensor, "n j d"],
-    number: Tensor,
-    ask: Box,
-    answer: Box,
+    mask: Float[Tensor, "i j"] | None,
     table: Tensor | None,
-    near: Tensor | None,
-    head: Head,
-    scale: float,
     pruning: Pruning | None,
+    where: tuple[Tensor, Tensor, int, int],
 ) -> Float[Tensor, "n i j"]:
-    """The weights of one piece, written down."""
-    asked, keys = exact(asked), exact(keys)
-    logits = scale * (asked @ keys.mT)
-    if head.reach is not None:
-        logits = logits + mask_of(near, ask, answer, head.reach)
+    """The weights of one piece; ``where``: the numbers ``n i`` and ``n j`` of its pixels, h, w."""
+    i, j, h, w = where
+    logits = asked @ keys.mT if mask is None else torch.baddbmm(mask, asked, keys.mT)
     if table is not None:
-        logits = logits + bias_of(exact(table), ask)
+        logits = logits + exact(table).flatten()[offset_numbers(i[0], j[0], h, w)]
     if pruning is not None:
-        i, j = (flat(number, box)[..., 0] for box in (ask, answer))
         logits = prune_logits(logits, pruning, i, j)
     return torch.softmax(logits, -1)
 
@@ -362,9 +364,9 @@ def affinities(
     title="Graph guided context fusion (GGCF)",
     node="a pixel",
     squeeze="none",
-    reason="LOCAL window and GRID lattice; top-N when pruned",
+    reason="LOCAL window, GRID lattice; top-N when pruned",
     reconstruct="concatenate",
-    source="Li et al., Microsoft Research, after 2018",
+    source="Li et al., manuscript, after 2018",
     lesson="09",
 )
 class GraphGuided(nn.Module):
@@ -409,8 +411,8 @@ class GraphGuided(nn.Module):
     Cost:
         N = h w, K heads. b N c d (3 K + 1) MACs for θ, φ, W_k and g, 2 b N c² to concatenate, and
         2 d for each edge: N² (FULL), N (2 S + 1)² less what the border cuts off (LOCAL_S), about
-        N² / T² (GRID_T); see `edges`. LOCAL_S is computed by blocks of 16 x 16 pixels and spends
-        (16 + 2 S)² a pixel where (2 S + 1)² count. Memory is linear in N, in training too.
+        N² / T² (GRID_T); see `edges`. LOCAL_S is computed by blocks of 8 x 8 pixels and spends
+        (8 + 2 S)² a pixel where (2 S + 1)² count. Memory is linear in N, in training too.
         c d (3 K + 1) + 2 K d + d + c parameters, 2 c² + c more to concatenate.
 
     Example:
@@ -528,9 +530,9 @@ class GraphGuided(nn.Module):
             rows, columns = (slice(n - m, n + m - 1) for n, m in zip(largest, (h, w)))
             return self.table[:, rows, columns]
         weight = self.guide[0].weight
-        dy, dx = (torch.arange(1 - n, n, device=weight.device) / max(h, w) for n in (h, w))
-        dy, dx = torch.meshgrid(dy, dx, indexing="ij")
-        offset = torch.stack([dx, dy, (dx.square() + dy.square()).sqrt()], -1)
+        dy, dx = (torch.arange(1 - n, n, device=weight.device) for n in (h, w))
+        dy, dx = exact(torch.stack(torch.meshgrid(dy, dx, indexing="ij")).to(weight.dtype))
+        offset = torch.stack([dx, dy, torch.hypot(dx, dy)], -1) / max(h, w)
         z = exact(rearrange(self.guide(offset.to(weight.dtype)), "y x k -> k y x"))
         return torch.where(z < -30, z, F.softplus(z.clamp(min=-30)).log())  # softplus(z) → e^z
 
@@ -586,8 +588,8 @@ class GraphGuided(nn.Module):
             logits = logits.masked_fill(~joined, float("-inf"))
             logits = rearrange(logits, "b y x -> b 1 (y x)")
             if tables is not None:
-                place_of = slice(y0, y0 + 1), slice(x0, x0 + 1)
-                logits = logits + bias_of(exact(tables[place]), (slice(0, 1),) * 2 + place_of)
+                bias = exact(tables[place])[y0 : y0 + h, x0 : x0 + w].flip(0, 1)
+                logits = logits + bias.flatten()
             if (pruning := self.pruning(place)) is not None:
                 number = torch.arange(h * w, device=x.device)[None]
                 logits = prune_logits(logits, pruning, number[:, y0 * w + x0, None], number)

@@ -246,6 +246,7 @@ def pruning_figure(
             style = {
                 "color": series(i), "marker": MARKERS[i], "linestyle": _RULES[rule],
                 "linewidth": 1.7, "markersize": 4.5, "label": f"{name}, {rule}",
+                "gid": rule,
             }  # fmt: skip
             for axes, x in ((left, [100 * s for s in shares]), (right, kept)):
                 axes.plot(x, mean, **style)
@@ -259,9 +260,9 @@ def pruning_figure(
     right.xaxis.set_minor_locator(NullLocator())
     for axes in (left, right):
         axes.grid(True)
-    handles, words = left.get_legend_handles_labels()
-    columns = 3 if len(words) % 3 == 0 else min(len(words), 4)
-    figure.legend(handles, words, loc="outside lower left", ncols=columns)
+    # a column of the legend for each rule, a row for each network
+    lines = sorted(left.get_lines(), key=lambda line: list(_RULES).index(line.get_gid()))
+    figure.legend(handles=lines, loc="outside lower left", ncols=len({x.get_gid() for x in lines}))
     return figure, numbers
 
 
@@ -341,7 +342,7 @@ def learned_graph_figure(
         axes.set_xlabel("columns to the right")
         axes.plot(0, 0, "+", color=INK, ms=9, mew=1.6)
     axes_of[0].set_ylabel("rows down")
-    bar = figure.colorbar(shown, ax=list(axes_of), fraction=0.03, pad=0.02)
+    bar = figure.colorbar(shown, ax=list(axes_of), fraction=0.03, pad=0.02, shrink=0.8)
     ticks = [t for t in (-6, -4, -2, -1, 0, 1, 2, 4, 6) if abs(t) <= most]
     bar.set_ticks(ticks, labels=[f"{2.0**t:g}" if t >= 0 else f"1/{2**-t}" for t in ticks])
     bar.set_label("E over its mean")
@@ -379,9 +380,8 @@ def fields_figure(
         for axes, (name, found) in zip(grid[r, 1:], fields.items()):
             field = floats(found)[r]
             numbers[name].append(held_area(field, share))
-            value = f"{share:.0%} in {numbers[name][-1]:.0%}" + " of the image" * (columns < 4)
-            title = f"{name}\n{value}" if r == 0 else value
-            title = f"{name}: {value}" if columns < 4 else title
+            value = f"{share:.0%} in {numbers[name][-1]:.0%}" + " of the image" * (columns < 3)
+            title = f"{name}: {value}" if columns < 4 else f"{name}\n{value}" if r == 0 else value
             picture(axes, glow(dim, field), title)
         for axes in grid[r]:
             _mark(axes, position, 1)

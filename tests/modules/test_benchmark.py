@@ -157,3 +157,16 @@ def test_benchmark_of_the_real_time_network(modules, capsys, tmp_path):
     assert all(row["map"] == [2, 4] and row["frames a second"] > 0 for row in rows.values())
     assert 0 < rows["SR"]["slot alone, share"] < 1 and "slot alone (ms)" not in rows["none"]
     assert "frames a second" in capsys.readouterr().out
+
+
+def test_benchmark_of_the_graph_guided_heads(modules, capsys, tmp_path):
+    file = tmp_path / "heads.json"
+    main = runpy.run_path(str(FOLDER / "graph_guided.py"))["main"]
+    rows = main(["--maps", "3x5", "--repeats", "1", "--json", str(file)])
+    assert json.loads(file.read_text())["rows"] == rows
+    assert len(rows) == 2 * (1 + 6 + 1 + 6)
+    fused = [row for row in rows if row["version"] == "FULL, fused"]
+    assert [row["time, FULL / this"] for row in fused] == [1, 1]
+    assert all(row["ms"] > 0 and row["peak (MiB)"] > 0 for row in rows)
+    assert {row["edges, FULL / this"] for row in rows if "GRID" in row["version"]} == {15}
+    assert "edges, FULL / this" in capsys.readouterr().out
