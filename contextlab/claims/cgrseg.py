@@ -13,9 +13,9 @@ Control: the network without the part in question; for the context also that of 
 the classes a gate of the same layers that asks pixels (GC's), for the prototypes of an image those
 of the data set. Heads and mixers are as wide as the paper's costs say; the heads' other options are
 those with which the modules do best in the course's slot. Of the mixers, coordinate attention,
-gather-excite and self-attention come once more with the parameters of RCA, from which the other two
-differ by about 4 % of a network in either form. Self-attention also runs with scaled logits; our
-mixer has no table of positions. The rate is the course's, as the paper's needs more steps.
+gather-excite and self-attention come once more with the parameters of RCA; with the other two the
+network differs by 3 % as it is. Self-attention also runs with scaled logits; our mixer has no table
+of positions. The rate is the course's, as the paper's needs more steps.
 
 What is detectable: three seeds find differences of one to three points on streets. Where the paper
 prints a point or less there are five, which find about one; below that only the direction can be
