@@ -422,14 +422,14 @@ def _pairs(
 @cache
 def _ade20k() -> tuple[Line, ...]:
     """Of EncNet's parameters those of its neighbours in the table may have been printed."""
-    t, b, l, six = _decoded(), _decoded(150, "b"), _decoded(150, "l"), _decoded(150, "b", blocks=6)
+    six = _decoded(150, "b", blocks=6)
     with_products = (_segnext()[2], *_segnext()[1:])
     no = "not reproducible"
     return _pairs(
-        ("CGRSeg-T", "4.0", "9.4", t, RULE, "predicted"),
-        ("CGRSeg-B", "7.6", "18.1", b, "selected (3)", "selected (3)"),
+        ("CGRSeg-T", "4.0", "9.4", _decoded(), RULE, "predicted"),
+        ("CGRSeg-B", "7.6", "18.1", _decoded(150, "b"), "selected (3)", "selected (3)"),
         ("CGRSeg-B, 6 modules", "7.6", "18.1", six, no, no),
-        ("CGRSeg-L", "14.9", "35.7", l, "predicted", "predicted"),
+        ("CGRSeg-L", "14.9", "35.7", _decoded(150, "l"), "predicted", "predicted"),
         ("CCNet", "278.4", "68.9", _large("criss_cross"), "predicted", "predicted"),
         ("EncNet", "218.8", "68.6", _large("encoding"), "predicted", no),
         ("SegNeXt-T", "6.6", "4.3", _segnext(), no, "predicted"),
