@@ -36,11 +36,10 @@ from torch import nn
 
 from contextlab import context
 from contextlab.costs import bill, lines
-from contextlab.probes.confusion import STREETS_PAIRS, by_pair
+from contextlab.probes.confusion import STREETS_PAIRS, by_pair, confusions, mean_iou
 from contextlab.probes.objects import components
 from contextlab.probes.rectangular import calibrate, draw, rank, shapes
 from contextlab.runs import COURSE_OPTIONS, Config, build_data, camvid, find, streets
-from contextlab.training import evaluate
 
 from . import looking
 from .entries import entry
@@ -540,8 +539,8 @@ def own_prototypes() -> Finding:
         mean = mean_prototypes(network, build_data(config, "train"), looking.IMAGES)
         given = [network, GivenPrototypes(network, mean), GivenPrototypes(network, None)]
         for label, model in zip(scores, given):
-            found = evaluate(model, dataset, limit=looking.IMAGES)
-            scores[label].append(100 * found.miou)
+            found = confusions(model, dataset, looking.IMAGES)["all"]
+            scores[label].append(100 * mean_iou(found))
     parts = []
     for label in ("data set", "another image"):
         d = paired(scores["own"], scores[label])
