@@ -109,6 +109,7 @@ register(
             {"baseline": on_streets(None), "ASPP": on_streets("aspp")}
             | {label: _on_streets(STREETS_ROWS[label]) for label in DECIDE},
             THREE,
+            planned=True,
         ),
         "G, rows": Experiment(
             "and the other rows of Table 1?",
@@ -125,6 +126,7 @@ register(
                 "table": _on_streets(FULL, graph="table", table=[16, 32]),
             },
             THREE,
+            planned=True,
         ),
         "G, logits": Experiment(
             "what does the division of the logits change?",
