@@ -94,8 +94,8 @@ CGRSEG = {
     ("CGRSeg mixers", "Self-attention, 4 heads"): (4.105, 9.890),
     ("CGRSeg mixers", "Self-attention, 2 heads"): (4.073, 9.738),
     ("CGRSeg 7", "CGRSeg-T, width 256"): (5.84, 9.492),
-    ("CGRSeg 7", "CGRSeg-T, 256, 6 modules"): (5.90, 10.43),
-    ("CGRSeg 7", "CGRSeg-T, width 128"): (5.56, 9.22),
+    ("CGRSeg 7", "CGRSeg-T, 256, 6 modules"): (5.902, 10.433),
+    ("CGRSeg 7", "CGRSeg-T, width 128"): (5.562, 9.220),
 }
 
 
