@@ -10,19 +10,23 @@ one to three minutes each on a CPU, over a backbone that stays as it is.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from contextlab import claims, data, runs, views
 from contextlab.home import home
-from contextlab.probes import inside
+from contextlab.modules.graph_guided import support
+from contextlab.probes import inside, similarity_maps
 
+SHARE = 0.1  # of the neighbours, in the picture of lesson 10
 IMAGES = Path(__file__).resolve().parents[1] / "lessons" / "images"
 
 
@@ -120,11 +124,49 @@ def predictions(streets: Streets, frame: int = 180) -> Figure:
     return views.scene(image, labels, classes=names, palette=palette, prediction=said)[0]
 
 
+def look_alikes(streets: Streets, frame: int = 115) -> Figure:
+    """What looks like a wall, a fence and a pavement to features that see little, and to all."""
+    image, labels = streets.frames[frame]
+    marked = [(120, 455), (186, 62), (295, 46)]  # a house, a fence, the pavement before it
+    found, classes = {}, len(streets.frames.classes)
+    seen = {"67 pixels": "CamVid, local", "whole backbone": "CamVid"}
+    for name, experiment in seen.items():
+        config = claims.configs(experiment)["FCN"][0]
+        network = runs.build_network(config, classes, weights=streets.pretrained).eval()
+        found[name] = similarity_maps(network, image, marked)
+    return views.similarity_figure(image, marked, found, labels=labels)[0]
+
+
+def kept(streets: Streets, frame: int = 180, query: tuple[int, int] = (15, 27)) -> Figure:
+    """The positions whose features are most like a pavement's, in all the image and in graphs.
+
+    The backbone has learned ImageNet and no street, and its cosines take the place of affinities.
+    """
+    image, labels = streets.frames[frame]
+    features = F.normalize(streets.backbone()(image[None])[0], dim=0)
+    cosine = torch.einsum("c, c y x -> y x", features[:, *query], features)
+    h, w = cosine.shape
+    panels = {}
+    for head in ("FULL", "LOCAL_4", "GRID_4"):
+        joined = support(head, h, w, query)
+        alike = cosine.exp() * joined
+        least = alike[joined].topk(math.ceil(SHARE * int(joined.sum()))).values[-1]
+        panels[head.replace("_", " ")] = alike, alike * (alike >= least)
+    small = labels[_middles(labels.shape[0], h)][:, _middles(labels.shape[1], w)]
+    return views.kept_figure(image, panels, query, labels=small)[0]
+
+
+def _middles(side: int, cells: int) -> Tensor:
+    return ((torch.arange(cells) + 0.5) * side / cells).long()
+
+
 #: file to what draws it
 PICTURES: dict[str, Callable[[Streets], Figure]] = {
     "07_camvid_concepts.png": concepts,
     "07_camvid_predictions.png": predictions,
     "08_camvid_states.png": states,
+    "09_camvid_look_alikes.png": look_alikes,
+    "10_camvid_kept.png": kept,
 }
 
 

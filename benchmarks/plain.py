@@ -199,6 +199,31 @@ def self_attention(module: nn.Module, x: Tensor) -> Tensor:
     return x + y if module.residual else y
 
 
+def dynamic_prototype(module: nn.Module, x: Tensor) -> Tensor:
+    """Over classes, with the gate at every pixel in memory."""
+    regions = torch.softmax(flat(module.classifier(x)), -1)
+    p = einsum(regions, flat(x), "b k i, b c i -> b c k")
+    e = torch.softmax(module.embed(p), -1)
+    v = reduce(e * p, "b c k -> b c", "sum")
+    s = torch.sigmoid(module.expand(torch.relu(module.norm(module.squash(v)))))
+    return repeat(s, "b c -> b c h w", h=x.shape[2], w=x.shape[3]) * x + x
+
+
+def rectangular_attention(module: nn.Module, x: Tensor) -> Tensor:
+    """With the sum of rows and columns as a map, which both strips convolve."""
+    strip = module.row_strip
+    rows, columns = reduce(x, "b c h w -> b c h 1", "mean"), reduce(x, "b c h w -> b c 1 w", "mean")
+    a = nn.functional.conv2d(
+        rows + columns, strip.weight, strip.bias, padding=strip.padding, groups=strip.groups
+    )
+    return torch.sigmoid(module.column_strip(module.between(a))) * module.local(x)
+
+
+def rectangular_calibration(module: nn.Module, x: Tensor) -> Tensor:
+    y = module.norm(rectangular_attention(module.mixer, x))
+    return x + module.gamma * module.project(nn.functional.gelu(module.expand(y)))
+
+
 def squeeze_reasoning(module: nn.Module, x: Tensor) -> Tensor:
     """The default form, with φ(x) ∘ γ(x), I - A and the gate at every pixel in memory."""
     squeezed = module.phi(x) * module.gamma(x)
@@ -292,6 +317,7 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "criss_cross": criss_cross,
     "dual_attention": dual_attention,
     "dual_graph": dual_graph,
+    "dynamic_prototype": dynamic_prototype,
     "encoding": encoding,
     "feature_graph": feature_graph,
     "gcnet": gcnet,
@@ -303,6 +329,8 @@ PLAIN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "ocnet": ocnet,
     "ocr": ocr,
     "position_attention": position_attention,
+    "rectangular_attention": rectangular_attention,
+    "rectangular_calibration": rectangular_calibration,
     "self_attention": self_attention,
     "squeeze_reasoning": squeeze_reasoning,
 }

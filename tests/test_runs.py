@@ -69,8 +69,8 @@ def test_every_value_is_in_the_hash():
         "data": "camvid", "data_options": {}, "backbone": "resnet18", "backbone_options": {"a": 1},
         "context": None, "context_options": {"heads": 2}, "width": 32, "kernel": 3,
         "auxiliary": True, "dropout": 0.1, "recipe": {"steps": 1}, "pool": 1, "split": "test",
-        "images": 1, "network": "realtime", "norm": "group", "frozen": True, "seed": 1,
-        "budget": "full",
+        "images": 1, "network": "realtime", "network_options": {"a": 1}, "norm": "group",
+        "frozen": True, "seed": 1, "budget": "full",
     }  # fmt: skip
     assert changes.keys() == runs.Config.__dataclass_fields__.keys()
     hashes = {replace(config, **{name: value}).hash for name, value in changes.items()}
@@ -300,7 +300,7 @@ def test_every_module_has_its_runs():
     """Three seeds with all demands: what the comparison of the family in lesson 06 shows."""
     shown = {
         (c.context, c.seed)
-        for c in claims.shipped()
+        for c in claims.shipped() + claims.planned()
         if (c.data, c.network) == ("streets", "fcn") and all(c.data_options.values())
     }
     assert shown >= {(name, seed) for name in (None, *catalogue()) for seed in range(3)}
@@ -378,6 +378,26 @@ def test_what_stood_over_local_features_before_is_the_same_run():
     assert {c.name for configs in found.values() for c in configs} <= {
         c.name for c in claims.shipped()
     }
+
+
+def test_networks_of_papers_take_their_own_options():
+    config = runs.streets(
+        "dynamic_prototype",
+        network="cgrseg",
+        network_options={"variant": "small", "reconstruct": False},
+        backbone="course_pyramid",
+    )
+    assert config.name.startswith("streets-cgrseg-dynamic_prototype-glpca-smoke-0-")
+    assert runs.Config(**config.to_dict()) == config
+    net = runs.build_network(config, 13)
+    assert [type(level.calibrate).__name__ for level in net.levels] == ["Identity"] * 3
+    assert (len(net.pyramid.blocks), net.head.dropout.p) == (2, 0.0)
+    own = runs.streets("hamburger", network="segnext", backbone="course_pyramid")
+    assert runs.build_network(own, 13).head.context.atoms.shape == (64, 16)
+    assert "network_options" not in own.to_dict()
+    mscan = replace(own, backbone="mscan_t")
+    with torch.device("meta"):
+        assert runs.build_network(mscan, 13).backbone.strides == (8, 16, 32)
 
 
 def test_an_unknown_network_or_norm_is_named():

@@ -10,12 +10,25 @@ from pathlib import Path
 from torch import nn
 
 from . import _weights
-from .course import CourseBackbone
+from .course import CourseBackbone, CoursePyramid
 from .df import DFNETS, DFNet
+from .efficientformer import EFFICIENTFORMERS, EfficientFormer
+from .mscan import MSCAN, MSCANS
 from .resnet import RESNETS, DilatedResNet
 from .timm_features import TimmFeatures
+from .wider_resnet import WiderResNet38
 
-__all__ = ["CourseBackbone", "DFNet", "DilatedResNet", "TimmFeatures", "backbone"]
+__all__ = [
+    "MSCAN",
+    "CourseBackbone",
+    "CoursePyramid",
+    "DFNet",
+    "DilatedResNet",
+    "EfficientFormer",
+    "TimmFeatures",
+    "WiderResNet38",
+    "backbone",
+]
 
 
 def backbone(
@@ -28,13 +41,17 @@ def backbone(
     """Build a backbone by name.
 
     Args:
-        name: "course" (:class:`CourseBackbone`), "df1" or "df2" (:class:`DFNet`), "resnet18" to
-            "resnet152" (:class:`DilatedResNet`), or any other network of timm
-            (:class:`TimmFeatures`).
-        output_stride: pixels between neighbours of the last map; 8 unless given. The course
-            backbone has 4 and no other, a DFNet eight times its ``stem_stride``.
-        weights: "imagenet", the default; "random", the default of the course backbone and of the
-            DFNets, which have no others; or the path of a local .safetensors file.
+        name: "course" (:class:`CourseBackbone`), "course_pyramid" (:class:`CoursePyramid`), "df1"
+            or "df2" (:class:`DFNet`), "efficientformerv2_s0" to "_s2" or "_l"
+            (:class:`EfficientFormer`), "mscan_t", "_s", "_b" or "_l" (:class:`MSCAN`), "resnet18"
+            to "resnet152" (:class:`DilatedResNet`), "wider_resnet38" (:class:`WiderResNet38`), or
+            any other network of timm (:class:`TimmFeatures`).
+        output_stride: pixels between neighbours of the last map; 8 unless given. Some have their
+            own and no other: the course backbone 4, its pyramid 16, EfficientFormer and MSCAN 32,
+            a DFNet eight times its ``stem_stride``.
+        weights: "imagenet", the default; "random", the default of the course backbone, of the
+            DFNets, of MSCAN and of Wider-ResNet-38, which are not in timm; or the path of a local
+            file.
         options: the backbone's own options, by name.
 
     Raises:
@@ -53,11 +70,27 @@ def backbone(
             raise ValueError(f"the course backbone has the output stride 4, got {output_stride}")
         _check_options(CourseBackbone, options)
         return CourseBackbone(weights="random" if weights is None else weights, **options)
+    if name == "course_pyramid":
+        if output_stride not in (None, 16):
+            raise ValueError(f"the course pyramid has the output stride 16, got {output_stride}")
+        _check_options(CoursePyramid, options)
+        return CoursePyramid(weights="random" if weights is None else weights, **options)
     if name in DFNETS:
         if output_stride is not None:
             raise ValueError(f"{name} takes stem_stride for output_stride, got {output_stride}")
         _check_options(DFNet, options)
         return DFNet(name, weights="random" if weights is None else weights, **options)
+    if name == "wider_resnet38":
+        _check_options(WiderResNet38, options)
+        common = {"output_stride": 8 if output_stride is None else output_stride}
+        return WiderResNet38(weights="random" if weights is None else weights, **common, **options)
+    for names, kind in ((EFFICIENTFORMERS, EfficientFormer), (MSCANS, MSCAN)):
+        if name.split(".")[0] in names:
+            if output_stride not in (None, 32):
+                raise ValueError(f"{name} has the output stride 32, got {output_stride}")
+            _check_options(kind, options)
+            usual = "random" if kind is MSCAN else "imagenet"
+            return kind(name, weights=usual if weights is None else weights, **options)
     _weights.check_name(name)
     common = {
         "output_stride": 8 if output_stride is None else output_stride,

@@ -9,6 +9,7 @@ import difflib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from contextlab.extras import need
 
+#: how the names of files end that hold a network's released weights
+CHECKPOINTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 # timm fits weights to img_size as it loads them
 _NOT_SHAPES = ("features_only", "out_indices", "output_stride", "img_size")
@@ -67,12 +70,12 @@ def check_name(name: str) -> None:
     raise ValueError(f"expected 'course' or the name of a timm network, got {name!r}; {hint}")
 
 
-def check_choice(weights: str | Path) -> None:
+def check_choice(weights: str | Path, endings: tuple[str, ...] = (".safetensors",)) -> None:
     """Refuse what is neither "imagenet" nor "random" nor looks like a path."""
     word = isinstance(weights, str) and "/" not in weights and "\\" not in weights
-    if word and weights not in ("imagenet", "random") and not weights.endswith(".safetensors"):
+    if word and weights not in ("imagenet", "random") and not weights.endswith(endings):
         raise ValueError(
-            "expected weights 'imagenet', 'random' or the path of a .safetensors file, "
+            f"expected weights 'imagenet', 'random' or the path of a {' or '.join(endings)} file, "
             f"got {weights!r}"
         )
 
@@ -93,6 +96,78 @@ def load_file(module: nn.Module, path: str | Path) -> None:
     with safe_open(path, "pt") as file:
         found = {key: file.get_tensor(key) for key in file.keys() if key in expected}  # noqa: SIM118
     module.load_state_dict(found, strict=False)
+
+
+def load_checkpoint(
+    module: nn.Module, path: str | Path, *, prefix: str = "", ignored: tuple[str, ...] = ()
+) -> None:
+    """Load a local file of weights as their authors release them.
+
+    Args:
+        module: whose names and shapes the file must have.
+        path: of a .safetensors file or of one that torch saved; what lies under "state_dict" in
+            it is taken out.
+        prefix: of the module's names in a file of a whole network, whose other parts are left.
+        ignored: beginnings of names that the module does without.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut, holds no weights, or was made for another network.
+    """
+    check_choice(path, CHECKPOINTS)
+    found = tensors(path)
+    if prefix and any(key.startswith(prefix) for key in found):
+        found = {k.removeprefix(prefix): t for k, t in found.items() if k.startswith(prefix)}
+    fill(module, {key: t for key, t in found.items() if not key.startswith(ignored)}, path)
+
+
+def tensors(path: str | Path, inside: tuple[str, ...] = ("state_dict",)) -> dict[str, Tensor]:
+    """The tensors of a local file by name, be it .safetensors or what torch saved.
+
+    Args:
+        path: of the file.
+        inside: what is taken out where it is there, one after the other.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut or holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file with weights at {path}; none there")
+    if path.suffix == ".safetensors":
+        need("a file of weights", "safetensors")
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        unreadable = SafetensorError
+        read = load_file
+    else:
+        # what torch raises depends on where the file ends and on what it is instead
+        unreadable = Exception
+        read = partial(torch.load, map_location="cpu", weights_only=True)
+    try:
+        found = read(path)
+    except unreadable as error:
+        raise ValueError(_unreadable(path, "file of weights", error)) from error
+    for key in inside:
+        found = found.get(key, found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(
+            f"{path} holds no weights: expected tensors by name, or such under 'state_dict'"
+        )
+    return found
+
+
+def fill(module: nn.Module, found: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a module the tensors found in a file, whose names and shapes are exactly its own.
+
+    Raises:
+        ValueError: they were made for another network.
+    """
+    expected = module.state_dict()
+    _compare(Path(path), _shapes(expected), _shapes(found))
+    module.load_state_dict({k: t for k, t in found.items() if k in expected}, strict=False)
 
 
 def check_file(
@@ -117,17 +192,24 @@ def check_file(
         with safe_open(path, "pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} ({path.stat().st_size:,} bytes) is cut or is no safetensors file ({error}); "
-            "compare its size with the source's and copy or download it again"
-        ) from error
+        raise ValueError(_unreadable(path, "safetensors file", error)) from error
+    dropped = tuple(f"{name}." for name in classifiers)
+    _compare(
+        path,
+        _shapes({k: v for k, v in expected.items() if not k.startswith(dropped)}),
+        {k: shape for k, shape in found.items() if not k.startswith(dropped)},
+    )
 
-    def counts(key: str) -> bool:
-        dropped = any(key.startswith(f"{name}.") for name in classifiers)
-        return not dropped and not key.endswith("num_batches_tracked")
 
-    shapes = {key: tuple(value.shape) for key, value in expected.items() if counts(key)}
-    found = {key: shape for key, shape in found.items() if counts(key)}
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
+
+
+def _compare(path: Path, expected: Mapping[str, tuple], found: Mapping[str, tuple]) -> None:
+    def counted(shapes: Mapping[str, tuple]) -> dict[str, tuple]:
+        return {k: shape for k, shape in shapes.items() if not k.endswith("num_batches_tracked")}
+
+    shapes, found = counted(expected), counted(found)
     wrong = {
         "missing": [key for key in shapes if key not in found],
         "unexpected": [key for key in found if key not in shapes],
@@ -143,6 +225,14 @@ def check_file(
             f"{path} holds the weights of another network, of {len(shapes)} expected tensors "
             f"{words}; bring the file of this very network, or pass weights='random'"
         )
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return (
+        f"{path} ({path.stat().st_size:,} bytes) is cut or is no {kind} ({reason}); "
+        "compare its size with the source's and copy or download it again"
+    )
 
 
 def hub_file(name: str) -> str:

@@ -14,6 +14,11 @@ A bottleneck adds to its input what three convolutions make of it, y = ReLU(x + 
 
 is the receptive field in pixels of one position of the last map, 31 for three blocks of dilation 1.
 Resizing by 4 mixes each position with its neighbour: with 1x1s on top, a pixel's answer sees 35.
+
+For decoders that want maps of several strides there is a pyramid of the same parts: behind the stem
+and its bottlenecks, twice a 3x3 of stride 2 and as many bottlenecks again.
+
+    stem /4 -> bottlenecks -> map /4 -> 3x3 stride 2 -> bottlenecks -> map /8 -> ... -> map /16
 """
 
 from collections.abc import Sequence
@@ -23,7 +28,7 @@ from torch import Tensor, nn
 
 from . import _weights
 
-__all__ = ["CourseBackbone", "conv_bn_relu"]
+__all__ = ["CourseBackbone", "CoursePyramid", "conv_bn_relu"]
 
 
 def conv_bn_relu(
@@ -122,14 +127,7 @@ class CourseBackbone(nn.Module):
             conv_bn_relu(3, stem, 3, stride=2), conv_bn_relu(stem, width, 3, stride=2)
         )
         self.blocks = nn.ModuleList(Bottleneck(width, dilation=d) for d in dilations)
-        _weights.check_choice(weights)
-        if weights == "imagenet":
-            raise ValueError(
-                "the course backbone has no ImageNet weights; pass weights='random' or the path of "
-                "a .safetensors file of its own"
-            )
-        if weights != "random":
-            _weights.load_file(self, weights)
+        _load(self, weights)
 
     @property
     def receptive_field(self) -> int:
@@ -143,3 +141,70 @@ class CourseBackbone(nn.Module):
         for block in rest:
             x = block(x)
         return [first_map, x]
+
+
+class CoursePyramid(nn.Module):
+    """The course backbone carried on to strides 8 and 16, for decoders of three maps.
+
+    Args:
+        width: channels of all maps; the bottlenecks are half as wide inside.
+        blocks: number of bottlenecks at each stride, at least 1.
+        stem: channels after the first convolution.
+        weights: as of :class:`CourseBackbone`.
+
+    Shape:
+        image ``b 3 h w`` -> three maps, finest first, sides ``ceil(h / stride)``.
+
+    Example:
+        >>> import torch
+        >>> [tuple(m.shape) for m in CoursePyramid()(torch.rand(2, 3, 64, 128))]
+        [(2, 48, 16, 32), (2, 48, 8, 16), (2, 48, 4, 8)]
+    """
+
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+    strides = (4, 8, 16)
+
+    def __init__(
+        self,
+        *,
+        width: int = 48,
+        blocks: int = 1,
+        stem: int = 32,
+        weights: str | Path = "random",
+    ) -> None:
+        super().__init__()
+        if blocks < 1 or width < 2 or stem < 1:
+            raise ValueError(
+                "the course pyramid needs blocks >= 1, width >= 2 and stem >= 1, "
+                f"got blocks={blocks}, width={width}, stem={stem}"
+            )
+        self.channels = (width,) * 3
+        self.stem = conv_bn_relu(3, stem, 3, stride=2)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                conv_bn_relu(inputs, width, 3, stride=2),
+                *(Bottleneck(width) for _ in range(blocks)),
+            )
+            for inputs in (stem, width, width)
+        )
+        _load(self, weights)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised image ``b 3 h w`` -> maps, finest first."""
+        x, maps = self.stem(x), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def _load(backbone: nn.Module, weights: str | Path) -> None:
+    _weights.check_choice(weights)
+    if weights == "imagenet":
+        raise ValueError(
+            "the course backbone has no ImageNet weights; pass weights='random' or the path of "
+            "a .safetensors file of its own"
+        )
+    if weights != "random":
+        _weights.load_file(backbone, weights)

@@ -16,13 +16,13 @@ from contextlab import runs
 from contextlab.costs import Table
 from contextlab.home import home, write_atomically
 
-from . import across, cgrseg, dgcnet, squeeze_reasoning
+from . import across, cgrseg, dgcnet, graph_guided, squeeze_reasoning
 from .entries import entries, entry
 from .evidence import Paired
 from .times import read_times
 from .verdicts import OPEN, VERDICTS, Claim, Finding, Part
 
-PAPERS = (squeeze_reasoning, cgrseg, dgcnet, across)
+PAPERS = (squeeze_reasoning, cgrseg, graph_guided, dgcnet, across)
 #: rules by claim; those in `TIMED` take measured times
 RULES: dict[str, Callable[..., Finding]] = {
     name: rule for paper in PAPERS for name, rule in paper.RULES.items()

@@ -61,9 +61,12 @@ LOOKED_INTO = (
     "squeeze_reasoning",
 )
 
+# What claims look into: of these experiments the cells that keep the weights of every seed.
+OF_EVERY_SEED = {"G, heads": ("FULL", "LOCAL + GRID"), "C16": ("CGRSeg", "SegNeXt")}
 
-def _with_weights() -> list[Config]:
-    """Seed 0 of what the lessons look into."""
+
+def _with_weights(*, planned: bool = False) -> list[Config]:
+    """Seed 0 of what the lessons look into, and what claims do; also where that is planned."""
     quick = {"budget": "quick"}
     found = [streets(context, **quick) for context in (None, "non_local", "squeeze_excite")]
     found += [streets(control=True, **quick)]
@@ -77,6 +80,12 @@ def _with_weights() -> list[Config]:
     # a sum over the pixels, and a mean, on maps of another size; and other numbers of nodes
     for name in ("X4", "S9"):
         found += [make(0) for make in EXPERIMENTS[name].cells.values()]
+    # what pruning or the prototypes do is asked of every seed, what learned graphs are of one
+    for name, labels in OF_EVERY_SEED.items():
+        experiment = EXPERIMENTS[name]
+        if planned or not experiment.planned:
+            found += [experiment.cells[label](s) for label in labels for s in experiment.seeds]
+    found += [EXPERIMENTS["G, learned"].cells[label](0) for label in ("learned", "table")]
     return _once(found)
 
 
@@ -200,5 +209,5 @@ def planned() -> list[Config]:
 
 
 def keeps_weights(config: Config) -> bool:
-    """Whether a shipped run comes with its weights; of most the figures are enough."""
-    return config in _with_weights()
+    """Whether a run comes with its weights; of most the figures are enough."""
+    return config in _with_weights(planned=True)

@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from contextlab.modules import CBAM, SqueezeExcite
+from contextlab import context
+from contextlab.backbones import DilatedResNet
+from contextlab.backbones.course import conv_bn_relu
+from contextlab.backbones.efficientformer import AnySizeAttention
+from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
+from contextlab.modules.graph_guided import edges
 from contextlab.networks.classification import NodeGate
 
 from .published import layer_flops
@@ -237,39 +242,74 @@ def every_call(net: nn.Module, shape: tuple[int, ...], norms: bool = True) -> in
     return total
 
 
-# ---- CGRSeg: mixers whose published widths are no option of a module, and the one to come
+# ---- CGRSeg: whole networks
 
 
-def rectangular_calibration(c: int) -> nn.Module:
-    """RCA's convolutions: 3 x 3 on the map, two strips on the sum of row and column means."""
-    return nn.Sequential(
-        nn.Conv2d(c, c, 3, padding=1, groups=c),
-        nn.Conv2d(c, c, (1, 11), padding=(0, 5), groups=c),
-        nn.BatchNorm2d(c),
-        nn.ReLU(),
-        nn.Conv2d(c, c, (11, 1), padding=(5, 0), groups=c),
-    )
+def cgrseg_flops(net: nn.Module, shape: tuple[int, ...]) -> int:
+    """What CGRSeg's tool counts: convolutions with their biases, ReLUs, pools and upsampling.
+
+    Neither norms nor what is no layer there. The pools of rows and columns and the upsampling
+    behind an attention at half resolution, an element each, are layers there and functions here.
+    """
+    total = 0
+
+    def pool(mixer, inputs, output):
+        nonlocal total
+        total += 2 * inputs[0].numel() if mixer.gather != "none" else 0
+
+    def upsample(attention, inputs, output):
+        nonlocal total
+        values = attention.proj.conv.in_channels
+        total += values * output.shape[2:].numel() if attention.halved else 0
+
+    kinds = {RectangularAttention: pool, AnySizeAttention: upsample}
+    hooks = [m.register_forward_hook(kinds[type(m)]) for m in net.modules() if type(m) in kinds]
+    layers = every_call(net, shape, norms=False)
+    for hook in hooks:
+        hook.remove()
+    return layers + total
 
 
-def gather_excite(c: int) -> nn.Module:
-    """Global gathering and two unreduced 1 x 1; only so do the printed parameters come out."""
-    layers = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1), nn.ReLU(), nn.Conv2d(c, c, 1))
-    return nn.Sequential(*layers)
+def resnet101_with(head: str, classes: int) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """ResNet-101 at output stride 8 and a context head of 512 channels, as (part, its input).
+
+    The classifiers are all those that run: DANet's head answers three times.
+    """
+    wide, inner = (1, 2048, 64, 64), (1, 512, 64, 64)
+    before, after = conv_bn_relu(2048, 512, 3), conv_bn_relu(512, 512, 3)
+    answer = nn.Conv2d(512, classes, 1)
+    parts = [(DilatedResNet("resnet101", weights="random", stem="deep32"), (1, 3, 512, 512))]
+    parts.append((before, wide))
+    if head == "criss_cross":
+        last = conv_bn_relu(2048 + 512, 512, 3)
+        parts += [(context(head, 512), inner), (after, inner), (last, (1, 2560, 64, 64))]
+    elif head == "encoding":
+        parts.append((context(head, 512, classes=classes), inner))
+    else:
+        pair = [context(f"{kind}_attention", 512) for kind in ("position", "channel")]
+        parts += [(conv_bn_relu(2048, 512, 3), wide), *((part, inner) for part in pair)]
+        parts += [(conv_bn_relu(512, 512, 3), inner) for _ in pair]
+        parts += [(nn.Conv2d(512, classes, 1), inner) for _ in pair]
+    return [*parts, (answer, inner)]
 
 
-class TokenAttention(nn.Module):
-    """Four heads of 16 for queries, keys and values, every projection with a norm."""
+# ---- GGCF: 128 x 256, and 256 channels before, inside and behind the module
 
-    def __init__(self, c: int, width: int = 64) -> None:
-        super().__init__()
+H, W = 128, 256
 
-        def projection(i: int, o: int) -> nn.Module:
-            return nn.Sequential(nn.Conv2d(i, o, 1, bias=False), nn.BatchNorm2d(o))
 
-        self.query, self.key, self.value = (projection(c, width) for _ in range(3))
-        self.out = nn.Sequential(nn.ReLU(), projection(width, c))
+def along_edges(heads: tuple[str, ...]) -> int:
+    """Affinities and weighted sums of every pair that the graphs join, borders cut off."""
+    return 2 * 256 * sum(edges(head, H, W) for head in heads)
 
-    def forward(self, x):
-        q, k, v = (t(x).flatten(2) for t in (self.query, self.key, self.value))
-        y = v @ torch.softmax(q.transpose(1, 2) @ k, -1).transpose(1, 2)
-        return self.out(y.unflatten(2, x.shape[2:]))
+
+def as_if_inside(heads: tuple[str, ...]) -> float:
+    """The same with the neighbours of a pixel in the middle: (2 S + 1)², and h w / T²."""
+    sizes = [(name, int(size)) for name, size in (head.split("_") for head in heads)]
+    near = (H * W / size**2 if name == "GRID" else (2 * size + 1) ** 2 for name, size in sizes)
+    return 2 * 256 * H * W * sum(near)
+
+
+def projections(number: int) -> int:
+    """1x1 convolutions: one for g, and θ, φ and W of as many heads as have their own."""
+    return number * H * W * 256 * 256

@@ -16,6 +16,7 @@ from .dense_aspp import DenseASPP
 from .double_attention import DoubleAttention
 from .dual_attention import ChannelAttention, DualAttention, PositionAttention
 from .dual_gcn import CoordinateGraph, DualGraph, FeatureGraph
+from .dynamic_prototype import DynamicPrototype, DynamicPrototypeHead
 from .em_attention import EMAttention
 from .encoding import Encoding
 from .gather_excite import GatherExcite
@@ -44,6 +45,7 @@ from .pooling import (
     hadamard_pool,
 )
 from .pyramid_pooling import PyramidPooling
+from .rectangular import RectangularAttention, RectangularCalibration
 from .self_attention import TokenAttention
 from .squeeze_excite import SqueezeExcite
 from .squeeze_reasoning import SqueezeReasoning
@@ -64,6 +66,8 @@ __all__ = [
     "DoubleAttention",
     "DualAttention",
     "DualGraph",
+    "DynamicPrototype",
+    "DynamicPrototypeHead",
     "EMAttention",
     "Encoding",
     "Entry",
@@ -85,6 +89,8 @@ __all__ = [
     "ObjectContextual",
     "PositionAttention",
     "PyramidPooling",
+    "RectangularAttention",
+    "RectangularCalibration",
     "SqueezeExcite",
     "SqueezeReasoning",
     "StripPooling",

@@ -260,7 +260,8 @@ class DualAttention(nn.Module):
     Args:
         channels: channels c of the map.
         out_channels: channels e of both branches and of the result; None for c.
-        kernel: side k of the four convolutions, odd; 1 leaves all talk to the attentions.
+        kernel: side k of the four convolutions, odd; 1 leaves all talk to the attentions, None
+            leaves the convolutions out.
         reduction: of :class:`PositionAttention`.
         scale: divide the logits of both attentions, as each one says.
         dissimilar: of :class:`ChannelAttention`.
@@ -293,7 +294,7 @@ class DualAttention(nn.Module):
         channels: int,
         *,
         out_channels: int | None = None,
-        kernel: int = 3,
+        kernel: int | None = 3,
         reduction: int = 8,
         scale: bool = False,
         dissimilar: bool = False,
@@ -301,13 +302,19 @@ class DualAttention(nn.Module):
     ):
         super().__init__()
         width = channels if out_channels is None else out_channels
-        check_positive(channels=channels, out_channels=width, kernel=kernel)
+        check_positive(channels=channels, out_channels=width)
         check_choice("merge", merge, ("sum", "projection"))
-        if kernel % 2 == 0:
-            raise ValueError(f"expected kernel to be odd, got {kernel}")
+        if kernel is not None:
+            check_positive(kernel=kernel)
+            if kernel % 2 == 0:
+                raise ValueError(f"expected kernel to be odd, got {kernel}")
+        elif width != channels:
+            raise ValueError(f"expected a kernel to make {width} channels of {channels}, got None")
         self.channels = channels
 
-        def cbr(wide: int) -> nn.Sequential:
+        def cbr(wide: int) -> nn.Module:
+            if kernel is None:
+                return nn.Identity()
             conv = nn.Conv2d(wide, width, kernel, padding=kernel // 2, bias=False)
             return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
 

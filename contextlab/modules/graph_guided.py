@@ -364,9 +364,9 @@ def affinities(
     title="Graph guided context fusion (GGCF)",
     node="a pixel",
     squeeze="none",
-    reason="LOCAL window and GRID lattice; top-N when pruned",
+    reason="LOCAL window, GRID lattice; top-N when pruned",
     reconstruct="concatenate",
-    source="Li et al., Microsoft Research, after 2018",
+    source="Li et al., manuscript, after 2018",
     lesson="09",
 )
 class GraphGuided(nn.Module):
@@ -538,6 +538,10 @@ class GraphGuided(nn.Module):
 
     def context(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The sum y of the heads."""
+        check_map(self, x, self.channels)
+        self.check_pruning()
+        if self.training and self.keep is not None:
+            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         x = x.contiguous(memory_format=torch.channels_last)  # so 1 x 1 convolutions yield rows
         value, tables = rows_of(self.g(x)), self.log_graph(*x.shape[2:])
         y = 0
@@ -550,10 +554,6 @@ class GraphGuided(nn.Module):
         return y
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        check_map(self, x, self.channels)
-        self.check_pruning()
-        if self.training and self.keep is not None:
-            raise ValueError(f"expected keep=None in training, got {self.keep!r}: see eval()")
         y = self.context(x)
         return x + y if self.fuse is None else self.fuse(torch.cat([x, y], 1))
 

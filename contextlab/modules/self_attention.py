@@ -35,7 +35,8 @@ class TokenAttention(nn.Module):
     Args:
         channels: channels c of the map.
         heads: K, affinities side by side.
-        reduction: q and k are c / reduction wide, all heads together; must divide c.
+        reduction: q and k are d = c / reduction wide, all heads together; must divide c.
+        width: d itself, for channels that no reduction suits; None: c / reduction.
         expansion: v is this many times as wide as k.
         scale: divide the logits by the root of a key's width.
         residual: add x; False is the bare mixer.
@@ -45,8 +46,8 @@ class TokenAttention(nn.Module):
         second derivatives on a CPU.
 
     Cost:
-        N = h w, d = c / reduction, e = expansion d. b N c (2 d + 2 e) + b N² (d + e) MACs (the
-        fused kernels want keys as wide as values: they spend 2 b N² e). Memory is linear in N.
+        N = h w, e = expansion d. b N c (2 d + 2 e) + b N² (d + e) MACs (the fused kernels want
+        keys as wide as values: they spend 2 b N² e). Memory is linear in N.
         2 c d + 2 c e + 4 d + 2 e + 2 c parameters.
 
     Example:
@@ -68,14 +69,18 @@ class TokenAttention(nn.Module):
         *,
         heads: int = 8,
         reduction: int = 4,
+        width: int | None = None,
         expansion: int = 2,
         scale: bool = False,
         residual: bool = True,
     ):
         super().__init__()
         check_positive(channels=channels, heads=heads, reduction=reduction, expansion=expansion)
-        check_splits(channels=channels, reduction=reduction)
-        d = channels // reduction
+        if width is None:
+            check_splits(channels=channels, reduction=reduction)
+            width = channels // reduction
+        d = width
+        check_positive(width=d)
         check_splits(width=d, heads=heads)
         self.channels, self.heads, self.residual = channels, heads, residual
         self.scale = (d // heads) ** -0.5 if scale else 1.0

@@ -1,12 +1,16 @@
 """What every network here begins and ends with: normalised images in, answers resized to them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from contextlab.backbones import DilatedResNet, WiderResNet38
 from contextlab.backbones.course import conv_bn_relu
+from contextlab.backbones.efficientformer import EFFICIENTFORMERS
+from contextlab.backbones.mscan import MSCANS
 
 NEEDED = ("channels", "strides", "mean", "std")
 
@@ -107,6 +111,59 @@ class HeadNetwork(Network):
 def number(classes: int | Sequence[str]) -> int:
     """How many classes, given as a number or by their names."""
     return classes if isinstance(classes, int) else len(classes)
+
+
+def trunk(
+    backbone: str | nn.Module,
+    depth: int,
+    *,
+    weights: str | Path,
+    stem: str,
+    multi_grid: Sequence[int] | None,
+) -> nn.Module:
+    """The backbone of a network for large images, at output stride 8.
+
+    Args:
+        backbone: "resnet", "wider_resnet38", or one that is built, to which nothing else applies.
+        depth: of the ResNet.
+        weights: of the two.
+        stem: of the ResNet.
+        multi_grid: of the two.
+
+    Raises:
+        ValueError: no such backbone, or no such weights.
+    """
+    if isinstance(backbone, nn.Module):
+        return backbone
+    if backbone == "resnet":
+        return DilatedResNet(f"resnet{depth}", weights=weights, stem=stem, multi_grid=multi_grid)
+    if backbone == "wider_resnet38":
+        return WiderResNet38(weights=weights, multi_grid=multi_grid)
+    raise ValueError(
+        f"expected as backbone 'resnet', 'wider_resnet38' or an nn.Module, got {backbone!r}"
+    )
+
+
+def head_width(backbone: nn.Module) -> int:
+    """Half of the last but one map: 512 on a ResNet-50 or deeper, and on Wider-ResNet-38 too.
+
+    Its last map has twice the channels of a ResNet's, of which a quarter would be twice as wide.
+    """
+    return backbone.channels[-2:][0] // 2
+
+
+def three_maps(backbone: str) -> dict:
+    """The options with which a backbone returns its maps of strides 8, 16 and 32.
+
+    Timm's networks of five maps and the ResNets take them, which are most; the course backbone and
+    the DFNets have the maps that they have.
+    """
+    name = backbone.split(".")[0]
+    if name.startswith(("course", "df")):
+        return {}
+    if name in (*EFFICIENTFORMERS, *MSCANS):
+        return {"out_indices": (1, 2, 3)}
+    return {"output_stride": 32, "out_indices": (2, 3, 4)}
 
 
 def settle(

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from contextlab.backbones import DilatedResNet
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.modules import context
 
-from ._shared import HeadNetwork, auxiliary_head, classifier, number, settle
+from ._shared import HeadNetwork, auxiliary_head, classifier, head_width, number, settle, trunk
 
 __all__ = ["SRNetHead", "srnet"]
 
@@ -88,6 +87,7 @@ def srnet(
     classes: int | Sequence[str],
     *,
     depth: int = 50,
+    backbone: str | nn.Module = "resnet",
     form: str = "paper",
     weights: str | Path = "imagenet",
     stem: str = "deep",
@@ -98,7 +98,7 @@ def srnet(
     align_corners: bool = False,
     **options,
 ) -> HeadNetwork:
-    """SRNet: ResNet at output stride 8, and :class:`SRNetHead`.
+    """SRNet: ResNet or Wider-ResNet-38 at output stride 8, and :class:`SRNetHead`.
 
     The auxiliary head is the official code's: on the last but one map a 3x3 with a bias to a
     quarter of its channels, batch norm, ReLU, dropout, 1x1. Its loss has the weight 0.4, and mining
@@ -107,12 +107,15 @@ def srnet(
     Args:
         classes: number of classes, or their names.
         depth: of the ResNet; the paper has 50 and 101.
+        backbone: "resnet", "wider_resnet38" (the paper's best result), or one that is built, with
+            two maps or more; its own options then stand in place of depth, weights, stem and grid.
         form: of the head, "paper" or "code".
         weights: of the backbone: the path of a .safetensors file, "random" or "imagenet". For the
             sources' stem timm has none; it has some for ``stem="plain"`` and ``"deep32"``.
         stem: see :class:`contextlab.backbones.DilatedResNet`.
         multi_grid: factors of the last stage's dilation, None for ones, or "form": (1, 2, 4) in the
-            paper's, whose section III-D adopts multi-grid without its factors, none in the code's.
+            paper's, whose section III-D adopts multi-grid without its factors, none in the code's;
+            Wider-ResNet-38 has two factors and by "form" none.
         auxiliary: attach the auxiliary head.
         dropout: share of channels dropped before the classifier.
         auxiliary_dropout: the same before the auxiliary one; as many unless given.
@@ -137,8 +140,9 @@ def srnet(
     """
     classes = number(classes)
     if multi_grid == "form":
-        multi_grid = None if form == "code" else (1, 2, 4)
-    net = DilatedResNet(f"resnet{depth}", weights=weights, stem=stem, multi_grid=multi_grid)
+        multi_grid = (1, 2, 4) if form == "paper" and backbone == "resnet" else None
+    net = trunk(backbone, depth, weights=weights, stem=stem, multi_grid=multi_grid)
+    options = {"width": head_width(net), **options}
     head = SRNetHead(net.channels[-1], classes, form=form, dropout=dropout, **options)
     extra = None
     if auxiliary:

@@ -147,6 +147,54 @@ def central_share(field: Tensor | np.ndarray, side: int) -> float:
     return float(inside.sum() / field.sum())
 
 
+def held_area(field: Tensor | np.ndarray, share: float = 0.9) -> float:
+    """The smallest part of the map that holds this share of a response, from 0 to 1.
+
+    It does not change with the scale of the response, nor with the resolution of the map as long as
+    cells are small beside what they show; so gradients (:func:`effective`) and covered windows
+    (:func:`~contextlab.probes.occlusion.occlusion`) can both be told by it.
+
+    Args:
+        field: ``h w``, not negative.
+        share: of its sum.
+
+    Raises:
+        ValueError: a share outside (0, 1], or a field that is negative, empty or zero everywhere.
+
+    Example:
+        >>> held_area(torch.tensor([[9.0, 1.0], [0.0, 0.0]])), held_area(torch.ones(10, 10))
+        (0.25, 0.9)
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"expected a share above 0 and up to 1, got {share}")
+    values = torch.as_tensor(field).detach().double().flatten()
+    if not len(values) or values.min() < 0 or values.sum() == 0:
+        raise ValueError("expected a field that is not negative and somewhere above 0")
+    held = values.sort(descending=True).values.cumsum(0)
+    cells = int((held < share * held[-1] * (1 - 1e-12)).sum()) + 1
+    return cells / len(values)
+
+
+def share_beyond(field: Tensor | np.ndarray, position: tuple[float, float], radius: float) -> float:
+    """Share of a response farther from a position than a radius (the larger of the two offsets).
+
+    Args:
+        field: ``h w``, not negative.
+        position: row and column, in cells of the field.
+        radius: in cells.
+
+    Example:
+        >>> share_beyond(torch.ones(5, 5), (2, 2), 1)
+        0.64
+    """
+    field = torch.as_tensor(field).detach().double()
+    rows, columns = (
+        (torch.arange(n).double() - p).abs() for n, p in zip(field.shape, position, strict=True)
+    )
+    far = torch.maximum(rows[:, None], columns[None]) > radius
+    return float(field[far].sum() / field.sum().clamp_min(1e-30))
+
+
 def _last(maps: object) -> Tensor:
     return maps if isinstance(maps, Tensor) else maps[-1]
 

@@ -10,14 +10,23 @@ from torch import nn
 
 from contextlab import data
 from contextlab.backbones.df import DFNETS
+from contextlab.backbones.mscan import MSCANS
+from contextlab.networks.cgrseg import cgrseg
 from contextlab.networks.classification import classifier
 from contextlab.networks.realtime import realtime
 from contextlab.networks.segmentation import network
+from contextlab.networks.segnext import segnext
 from contextlab.runs.config import Config
 
-UNTRAINED = ("course", *DFNETS)  # backbones that have no pretrained weights
+UNTRAINED = ("course", "course_pyramid", *DFNETS)  # backbones that have no pretrained weights
 NORMS = ("batch", "group")
-NETWORKS = {"fcn": network, "realtime": realtime, "classifier": classifier}
+NETWORKS = {
+    "fcn": network,
+    "realtime": realtime,
+    "classifier": classifier,
+    "segnext": segnext,
+    "cgrseg": cgrseg,
+}
 
 
 def build_data(config: Config, split: str | None = None, *, root: str | Path | None = None):
@@ -52,7 +61,7 @@ def build_network(
         config: which.
         classes: number of classes.
         pretrained: start from the backbone's pretrained weights, where it has some.
-        weights: a local file for them.
+        weights: a local file for them; an MSCAN has no others.
 
     Returns:
         The network, in training mode.
@@ -62,7 +71,8 @@ def build_network(
             raise ValueError(f"expected a {name} of {', '.join(known)}, got {found!r}")
     options = dict(config.backbone_options)
     if config.backbone not in UNTRAINED:
-        options["weights"] = str(weights or "imagenet") if pretrained else "random"
+        usual = "random" if config.backbone in MSCANS else "imagenet"
+        options["weights"] = str(weights or usual) if pretrained else "random"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         shared = {
@@ -76,7 +86,7 @@ def build_network(
             shared["width"] = config.width
         if config.network == "fcn":
             shared |= {"kernel": config.kernel, "auxiliary": config.auxiliary}
-        model = NETWORKS[config.network](classes, **shared)
+        model = NETWORKS[config.network](classes, **shared | config.network_options)
         return model if config.norm == "batch" else group_norm(model)
 
 

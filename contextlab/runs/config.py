@@ -26,6 +26,7 @@ COURSE_OPTIONS = {
     "dense_aspp": {"rates": [1, 2, 4, 6, 8]},
     "dual_attention": {"reduction": 4, "scale": True, "kernel": 1},
     "dual_graph": {"cell": 2},
+    "dynamic_prototype": {"regions": 13},
     "gather_excite": {"reduction": 4},
     "gcnet": {"reduction": 4},
     "graph_guided": {
@@ -47,7 +48,7 @@ FAIR = {"dilation": [2, 4, 8]}
 # The same on far streets: 7 + 8 * (4 + 8 + 16) = 231 pixels.
 FAIR_FAR = {"dilation": [4, 8, 16]}
 # fields that came after the first runs, whose names must not change
-LATER = {"network": "fcn", "norm": "batch", "frozen": False}
+LATER = {"network": "fcn", "network_options": {}, "norm": "batch", "frozen": False}
 # steps and batch by budget, over a frozen backbone
 FROZEN = {"smoke": (2, 2), "quick": (600, 16), "full": (6000, 16)}
 # steps, batch and crop by budget
@@ -77,7 +78,9 @@ class Config:
         pool: training images; ``None`` takes the whole split.
         split: what the run is evaluated on.
         images: how many images of that split; ``None`` takes them all.
-        network: ``"fcn"``, the network with a slot; ``"realtime"`` or ``"classifier"``.
+        network: ``"fcn"``, the network with a slot; ``"realtime"``, ``"classifier"``,
+            ``"segnext"`` or ``"cgrseg"``.
+        network_options: what that network alone takes.
         norm: ``"batch"``, or ``"group"`` to put group norm in place of every batch norm.
         frozen: keep the backbone as it is, and train what stands on its last map.
         seed: of the first weights, the sample order, the augmentation and dropout.
@@ -99,6 +102,7 @@ class Config:
     split: str = "val"
     images: int | None = None
     network: str = "fcn"
+    network_options: dict = field(default_factory=dict)
     norm: str = "batch"
     frozen: bool = False
     seed: int = 0

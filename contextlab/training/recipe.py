@@ -30,6 +30,8 @@ class Recipe:
         ohem_auxiliary: mine for the auxiliary head's loss too.
         flip: mirror half of the images.
         scale: resize by a factor drawn from this range, e.g. ``(0.5, 2.0)``; ``None`` leaves it.
+        aspect: stretch at the same area: width over height times a factor drawn from this range,
+            e.g. ``(0.9, 1.1)``; ``None`` leaves it.
         crop: then cut a random window (height, width), padded with 255 where the image is smaller.
         precision: ``"no"`` (float32) or ``"bf16"`` (autocast).
         channels_last: memory format of the convolutions.
@@ -58,6 +60,7 @@ class Recipe:
     ohem_auxiliary: bool = False
     flip: bool = True
     scale: tuple[float, float] | None = None
+    aspect: tuple[float, float] | None = None
     crop: tuple[int, int] | None = None
     precision: str = "no"
     channels_last: bool = False
@@ -65,7 +68,8 @@ class Recipe:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        pairs = {"scale": (float, float), "crop": (int, int), "ohem": (float, int)}
+        pairs = {"scale": (float, float), "aspect": (float, float)}
+        pairs |= {"crop": (int, int), "ohem": (float, int)}
         for name, kinds in pairs.items():
             value = getattr(self, name)
             if value is not None:
@@ -79,7 +83,7 @@ class Recipe:
         _check(self.precision in PRECISIONS, f"a precision of {PRECISIONS}", self.precision)
         _check(self.seed >= 0, "a seed of 0 or more", self.seed)
         _check(self.workers >= 0, "workers of 0 or more", self.workers)
-        scale, crop, ohem = self.scale, self.crop, self.ohem
+        scale, aspect, crop, ohem = self.scale, self.aspect, self.crop, self.ohem
         _check(
             ohem is None or (0 < ohem[0] <= 1 <= ohem[1]),
             "ohem as (threshold in (0, 1], pixels kept, 1 or more)",
@@ -87,17 +91,23 @@ class Recipe:
         )
         _check(ohem is not None or not self.ohem_auxiliary, "ohem beside ohem_auxiliary", ohem)
         _check(scale is None or 0 < scale[0] <= scale[1], "scale as (low, high), 0 < low", scale)
-        _check(crop is None or min(crop) >= 1, "crop as (height, width) in pixels", crop)
         _check(
-            scale is None or crop is not None,
-            "a crop beside scale (images of one batch must end in one size)",
-            crop,
+            aspect is None or 0 < aspect[0] <= aspect[1], "aspect as (low, high), 0 < low", aspect
         )
+        _check(crop is None or min(crop) >= 1, "crop as (height, width) in pixels", crop)
+        for name, value in (("scale", scale), ("aspect", aspect)):
+            _check(
+                value is None or crop is not None,
+                f"a crop beside {name} (images of one batch must end in one size)",
+                crop,
+            )
 
     def to_dict(self) -> dict:
-        """The numbers by name, mining only where it is done: older recipes do not know of it."""
-        mining = () if self.ohem is not None else ("ohem", "ohem_auxiliary")
-        return {name: value for name, value in asdict(self).items() if name not in mining}
+        """The numbers by name, mining and stretching only where they are done: older recipes do
+        not know of them."""
+        absent = () if self.ohem is not None else ("ohem", "ohem_auxiliary")
+        absent += () if self.aspect is not None else ("aspect",)
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
     def hash(self, *more: str) -> str:
         """Twelve hexadecimal digits that change with anything that changes the result.

@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from contextlab.training.recipe import Recipe
 
-ORDER, AUGMENTATION = 0, 1  # independent streams of random numbers
+ORDER, AUGMENTATION, STRETCH = 0, 1, 2  # independent streams of random numbers
 FAR = 16.0  # further from [0, 1] than any normalised image, and less than bytes as numbers
 GREY = 0.5  # what pads an image; its labels are padded with the ignored label
 
@@ -63,23 +63,25 @@ def draws(seed: int, step: int, batch: int) -> np.ndarray:
         batch: images a step.
 
     Returns:
-        float64 ``batch 4`` in [0, 1): flip, scale, top and left of the crop.
+        float64 ``batch 5`` in [0, 1): flip, scale, top and left of the crop, and aspect, which has
+        a stream of its own.
     """
-    return np.random.default_rng((seed, AUGMENTATION, step)).random((batch, 4))
+    drawn = np.random.default_rng((seed, AUGMENTATION, step)).random((batch, 4))
+    return np.c_[drawn, np.random.default_rng((seed, STRETCH, step)).random(batch)]
 
 
 def augment(
     image: Tensor, labels: Tensor, draw: np.ndarray, recipe: Recipe, ignore_index: int = 255
 ) -> tuple[Tensor, Tensor]:
-    """Flip, resize and crop one image with its labels.
+    """Flip, resize, stretch and crop one image with its labels.
 
     Labels are resized to the nearest pixel *centre*, so they stay aligned with the image.
 
     Args:
         image: float32 ``3 h w`` in [0, 1].
         labels: int64 ``h w``.
-        draw: four numbers in [0, 1), one row of `draws`.
-        recipe: ``flip``, ``scale`` and ``crop``.
+        draw: numbers in [0, 1), one row of `draws`.
+        recipe: ``flip``, ``scale``, ``aspect`` and ``crop``.
         ignore_index: what pads the labels.
 
     Returns:
@@ -89,10 +91,11 @@ def augment(
     if recipe.flip and draw[0] < 0.5:
         image = transforms.horizontal_flip_image(image)
         labels = transforms.horizontal_flip_image(labels)
-    if recipe.scale is not None:
-        low, high = recipe.scale
-        factor = low + (high - low) * draw[1]
-        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+    if recipe.scale is not None or recipe.aspect is not None:
+        factor = 1.0 if recipe.scale is None else _between(recipe.scale, draw[1])
+        wider = 1.0 if recipe.aspect is None else math.sqrt(_between(recipe.aspect, draw[4]))
+        factors = (factor / wider, factor * wider)
+        size = [max(1, round(side * f)) for side, f in zip(image.shape[-2:], factors)]
         image = transforms.resize_image(image, size, antialias=True)
         labels = transforms.resize_image(labels, size, InterpolationMode.NEAREST_EXACT)
     if recipe.crop is not None:
@@ -105,6 +108,11 @@ def augment(
         image = transforms.crop_image(image, top, left, *recipe.crop)
         labels = transforms.crop_image(labels, top, left, *recipe.crop)
     return image, labels[0]
+
+
+def _between(ends: tuple[float, float], draw: float) -> float:
+    low, high = ends
+    return low + (high - low) * draw
 
 
 def _place(side: int, window: int, draw: float) -> tuple[int, int, int]:

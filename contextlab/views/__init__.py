@@ -16,10 +16,12 @@ need(__name__, "numpy", "matplotlib", "PIL", "ipywidgets")
 
 from .accuracy import demand_bars
 from .affinity import affinity_figure
+from .answers import answers_figure
 from .bill_figure import bill_figure, bill_in_words
 from .curves import cost_curves, training_curves
 from .figures import new_figure, png, show, styled
 from .gates import gates_figure
+from .graphs import asked_graph_figure, blocks_figure, fold_figure, head_graphs_figure
 from .growth import growth_figure
 from .lesson_00 import (
     course_map,
@@ -74,6 +76,23 @@ from .lesson_08 import (
     node_figure,
     reasoning_figure,
 )
+from .lesson_09 import (
+    agreement_figure,
+    graph_explorer,
+    leakage_figure,
+    look_alikes_figure,
+    similarity_figure,
+)
+from .lesson_10 import (
+    few_figure,
+    fields_figure,
+    held_figure,
+    kept_explorer,
+    kept_figure,
+    kept_panels,
+    learned_graph_figure,
+    pruning_figure,
+)
 from .method_figure import method_figure
 from .node_maps import node_maps_figure
 from .overlay import gallery, scene
@@ -86,11 +105,15 @@ from .widgets import whom
 __all__ = [
     "affinity_figure",
     "affinity_picker",
+    "agreement_figure",
+    "answers_figure",
+    "asked_graph_figure",
     "asking_explorer",
     "asking_figure",
     "bill_figure",
     "bill_in_words",
     "bins_figure",
+    "blocks_figure",
     "cell_explorer",
     "cells_figure",
     "chain_figure",
@@ -106,14 +129,26 @@ __all__ = [
     "demand_bars",
     "demand_grid",
     "everyone_figure",
+    "few_figure",
+    "fields_figure",
     "five_tricks_figure",
+    "fold_figure",
     "gallery",
     "gates_figure",
+    "graph_explorer",
     "graph_figure",
     "grouping_figure",
     "growth_figure",
     "hard_pixels_figure",
+    "head_graphs_figure",
+    "held_figure",
     "hops_figure",
+    "kept_explorer",
+    "kept_figure",
+    "kept_panels",
+    "leakage_figure",
+    "learned_graph_figure",
+    "look_alikes_figure",
     "matrices_figure",
     "method_figure",
     "miou_ruler",
@@ -130,6 +165,7 @@ __all__ = [
     "png",
     "pooled_figure",
     "profile_figure",
+    "pruning_figure",
     "reach_figure",
     "reasoning_figure",
     "receptive_field_explorer",
@@ -137,6 +173,7 @@ __all__ = [
     "scene",
     "show",
     "shrunk",
+    "similarity_figure",
     "smoothing_explorer",
     "smoothing_figure",
     "spectrum_figure",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from contextlab.costs import BILLS, lines
+from contextlab.costs.bill import WITHOUT_LINES
 
 from .figures import log_ticks, new_figure, styled
 from .palette import FAINT, INK, QUIET
@@ -21,8 +22,8 @@ GRADES = {
     "not reproducible": "#D55E00",
     "misprint?": "#4d4d4d",
 }
-SHAPES = {"FLOPs": "o", "parameters": "s", "memory": "D"}
-TABLES = tuple(name for name in BILLS if name not in ("SRNet II", "SRNet and DGCNet"))
+SHAPES = {"FLOPs": "o", "parameters": "s", "memory": "D", "contexts a pixel": "^"}
+TABLES = tuple(name for name in BILLS if name not in WITHOUT_LINES)
 
 
 @styled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import ipywidgets
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from contextlab import catalogue
 from contextlab.costs import Table
 from contextlab.data.streets import CLASSES, DEMAND_WORDS, PALETTE, Streets
+from contextlab.modules import Entry
 from contextlab.probes import asks_of
 
 from .figures import WIDTH, legend_row, new_figure, picture, styled
@@ -26,44 +26,16 @@ from .palette import DEMAND_COLOURS, FAINT, INK, PAPER, QUIET, SERIES, STEP_COLO
 from .widgets import Explorer, slider
 
 
-class Row(NamedTuple):
-    """One method on the map; ``ready`` says whether the library has it."""
-
-    title: str
-    node: str
-    squeeze: str
-    reason: str
-    reconstruct: str
-    lesson: str
-    ready: bool = False
-
-
-# The methods that later lessons build, under the name that each will be registered with. A
-# registered name replaces its row by its entry.
-TO_COME = {
-    "rectangular_calibration": ("RCA (CGRSeg)", "a row, a column", "axial pooling",
-                                "strip convolutions on their sum", "gate", "11"),
-    "prototype_guidance": ("DPG (CGRSeg)", "a class", "class-probability pooling",
-                           "classes attend", "channel gate", "12"),
-}  # fmt: skip
-
-
-def course_rows(first: str = "00", last: str = "99") -> list[Row]:
-    """The rows of the map in the order of the lessons: the catalogue, and what is still to come.
+def course_rows(first: str = "00", last: str = "99") -> list[Entry]:
+    """The rows of the map: the methods of the catalogue, in the order of the lessons.
 
     Args:
         first, last: the lessons whose rows are wanted, both included.
     """
-    entries = catalogue()
-    rows = [
-        Row(e.title, e.node, e.squeeze, e.reason, e.reconstruct, e.lesson, True)
-        for e in entries.values()
-    ]
-    rows += [Row(*row) for name, row in TO_COME.items() if name not in entries]
-    rows = [row for row in rows if first <= row.lesson <= last]
+    rows = [row for row in catalogue().values() if first <= row.lesson <= last]
     if not rows:
         raise ValueError(f"expected lessons that have methods, got {first!r} to {last!r}")
-    return sorted(rows, key=lambda row: (row.lesson, not row.ready))
+    return rows
 
 
 def course_table() -> Table:
@@ -76,7 +48,7 @@ def course_table() -> Table:
                 "squeeze": row.squeeze,
                 "reason: who talks to whom": row.reason,
                 "reconstruct": row.reconstruct,
-                "lesson": row.lesson if row.ready else f"{row.lesson} (to come)",
+                "lesson": row.lesson,
             }
             for row in course_rows()
         ]
@@ -84,14 +56,14 @@ def course_table() -> Table:
 
 
 @styled
-def course_map(first: str = "00", last: str = "99") -> tuple[Figure, dict]:
-    """The map as a figure: the three steps in their colours, methods to come in grey.
+def course_map(first: str = "00", last: str = "99") -> tuple[Figure, list[str]]:
+    """The map as a figure: the three steps in their colours.
 
     Args:
         first, last: the lessons whose rows are wanted, both included.
 
     Returns:
-        the figure, and "ready" and "to come": titles of the methods.
+        the figure, and the titles of its methods.
     """
     rows = course_rows(first, last)
     head = ("", "a node is", "squeeze", "reason", "reconstruct", "")
@@ -99,7 +71,8 @@ def course_map(first: str = "00", last: str = "99") -> tuple[Figure, dict]:
     # left edges in inches of nine, and characters to a line
     left, chars = (0.10, 1.82, 3.20, 4.85, 6.90, 8.50), (21, 18, 19, 27, 20, 6)
     tint = [None, None, *STEP_COLOURS.values(), None]
-    cells = [["\n".join(textwrap.wrap(text, n)) for text, n in zip(row[:6], chars)] for row in rows]
+    words = [(r.title, r.node, r.squeeze, r.reason, r.reconstruct, r.lesson) for r in rows]
+    cells = [["\n".join(textwrap.wrap(text, n)) for text, n in zip(row, chars)] for row in words]
     heights = [0.17 + 0.155 * max(c.count("\n") + 1 for c in line) for line in cells]
     figure = new_figure(0.62 + sum(heights))
     figure.set_layout_engine("none")
@@ -114,21 +87,14 @@ def course_map(first: str = "00", last: str = "99") -> tuple[Figure, dict]:
         name = text or head[i]
         axes.text(left[i], 0.14, name, fontsize=9, color=tint[i] or QUIET, va="center")
     y = 0.0
-    for row, line, height in zip(rows, cells, heights):
+    for line, height in zip(cells, heights):
         axes.plot([0.02, 8.98], [y, y], color=FAINT, linewidth=0.8)
         for i, text in enumerate(line):
-            style = {"fontsize": 9, "va": "center", "linespacing": 1.05}
-            style["color"] = INK if row.ready else QUIET
-            style["weight"] = "bold" if row.ready and i == 0 else "normal"
+            style = {"fontsize": 9, "va": "center", "linespacing": 1.05, "color": INK}
+            style["weight"] = "normal" if i else "bold"
             axes.text(left[i], y - height / 2, "–" if text == "none" else text, **style)
-        if row.ready:
-            axes.add_patch(Rectangle((0, y - height), 0.035, height, color=INK, linewidth=0))
         y -= height
-    numbers = {
-        "ready": [row.title for row in rows if row.ready],
-        "to come": [row.title for row in rows if not row.ready],
-    }
-    return figure, numbers
+    return figure, [row.title for row in rows]
 
 
 _BEND = {"G": 0.12, "L": -0.32, "P": 0.10, "C": -0.24, "A": 0.0}  # so that arrows do not overlap

@@ -118,6 +118,10 @@ def _reason(axes: Axes, corner: tuple[float, float], nodes: np.ndarray, how: str
     centre = len(spots) // 2 if len(spots) < 8 else 14
     if how == "none":
         pairs = []
+    elif "lattice" in how:  # its neighbours, and every second row and column
+        apart = np.abs(_PIXELS - _PIXELS[centre])
+        pairs = [(centre, j) for j, gap in enumerate(apart)
+                 if j != centre and (gap.max() <= 1 or not (gap % 2).any())]  # fmt: skip
     elif "given" in how or "neighbour" in how or "grid" in how:
         near = 0.2 if len(spots) > 8 else 0.48
         gap = np.linalg.norm(spots[:, None] - spots[None], axis=2)

@@ -58,7 +58,7 @@ def profile_figure(
     axes.margins(x=0.1)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower right", ncols=len(shares))
     if title:
         axes.set_title(title)
     return figure, shares

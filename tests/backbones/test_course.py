@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextlab.backbones import CourseBackbone
+from contextlab.backbones import CourseBackbone, CoursePyramid, backbone
 
 
 def sides_of_gradient(gradient):
@@ -76,3 +76,41 @@ def test_sizes_that_make_no_network_are_refused(option):
 def test_it_has_no_imagenet_weights():
     with pytest.raises(ValueError, match="no ImageNet weights"):
         CourseBackbone(weights="imagenet")
+
+
+@settings(deadline=None, max_examples=20)
+@given(h=st.integers(1, 70), w=st.integers(1, 70), b=st.integers(1, 2))
+def test_the_pyramid_has_maps_of_three_strides(h, w, b):
+    net = CoursePyramid(width=12, stem=4).eval()
+    maps = net(torch.rand(b, 3, h, w))
+    assert [tuple(m.shape) for m in maps] == [
+        (b, channels, -(-h // stride), -(-w // stride))
+        for channels, stride in zip(net.channels, net.strides, strict=True)
+    ]
+
+
+def test_the_pyramid_goes_on_where_the_course_backbone_ends():
+    torch.manual_seed(0)
+    course = CourseBackbone(width=12, stem=4, blocks=2).eval()
+    pyramid = CoursePyramid(width=12, stem=4, blocks=2).eval()
+    pyramid.stem.load_state_dict(course.stem[0].state_dict())
+    pyramid.stages[0][0].load_state_dict(course.stem[1].state_dict())
+    for own, other in zip(pyramid.stages[0][1:], course.blocks, strict=True):
+        own.load_state_dict(other.state_dict())
+    x = torch.rand(1, 3, 40, 56)
+    fine, middle, coarse = pyramid(x)
+    torch.testing.assert_close(fine, course(x)[-1])
+    torch.testing.assert_close(middle, pyramid.stages[1](fine))
+    torch.testing.assert_close(coarse, pyramid.stages[2](middle))
+
+
+def test_the_pyramids_options():
+    assert backbone("course_pyramid", width=16, blocks=2, output_stride=16).channels == (16,) * 3
+    for options, message in (
+        ({"output_stride": 8}, "the course pyramid has the output stride 16, got 8"),
+        ({"blocks": 0}, "the course pyramid needs blocks >= 1"),
+        ({"weights": "imagenet"}, "no ImageNet weights"),
+        ({"dilation": 2}, "got 'dilation'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            backbone("course_pyramid", **options)

@@ -100,4 +100,24 @@ TRIALS: tuple[Trial, ...] = (
         ".contextlab-picture",
         ("ArrowRight",),
     ),
+    Trial(
+        "09",
+        "click a pixel and see its graph",
+        'button[title="row 13, column 6"]',
+        ".contextlab-picture",
+    ),
+    Trial(
+        "09",
+        "the radius of a LOCAL head",
+        ".widget-slider .noUi-handle >> nth=0",
+        ".contextlab-picture",
+        ("ArrowRight",),
+    ),
+    Trial(
+        "10",
+        "the share of its neighbours that a pixel keeps",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowLeft",),
+    ),
 )

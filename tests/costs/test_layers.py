@@ -12,6 +12,7 @@ RANDOM = {"weights": "random"}
 NETWORKS = {
     "fcn": lambda: networks.network(5, context="glore", auxiliary=True),
     "dgcnet": lambda: networks.dgcnet(5, **RANDOM),
+    "ggcf": lambda: networks.ggcf(5, **RANDOM),
     "srnet": lambda: networks.srnet(5, **RANDOM),
     "realtime": lambda: networks.realtime(5),
     "classifier": lambda: networks.classifier(

@@ -120,9 +120,17 @@ def _group_norm(module: nn.Module, x: Tensor, share: int) -> Tensor:
 
 
 def token_attention_plain(
-    module: nn.Module, x: Tensor, *, heads=8, reduction=4, expansion=2, scale=False, residual=True
+    module: nn.Module,
+    x: Tensor,
+    *,
+    heads=8,
+    reduction=4,
+    width=None,
+    expansion=2,
+    scale=False,
+    residual=True,
 ) -> Tensor:
-    d = x.shape[1] // reduction
+    d = width or x.shape[1] // reduction
     project = norm(module.project[1], conv1x1(module.project[0], x)).flatten(2)
     query, key, value = project[:, :d], project[:, d : 2 * d], project[:, 2 * d :]
     out = torch.zeros_like(value)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from contextlab import catalogue
+from contextlab import catalogue, data
+from contextlab.networks import network
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 BENCHMARK = FOLDER / "non_local.py"
@@ -170,3 +171,20 @@ def test_benchmark_of_the_graph_guided_heads(modules, capsys, tmp_path):
     assert all(row["ms"] > 0 and row["peak (MiB)"] > 0 for row in rows)
     assert {row["edges, FULL / this"] for row in rows if "GRID" in row["version"]} == {15}
     assert "edges, FULL / this" in capsys.readouterr().out
+
+
+def test_fewer_neighbours_are_measured_as_they_are_stored():
+    script = runpy.run_path(str(FOLDER / "fewer_neighbours.py"))
+    options = {"context_options": {"heads": ["LOCAL_1", "GRID_4"], "zero_init": False}}
+    model = network(13, context="graph_guided", width=16, kernel=1, **options).eval()
+    streets = data.Streets("val", size=2)
+    scores, gains = script["pruned"]("ours", 3, model, streets, 2)
+    fields = script["fields"]("ours", 3, model, streets, 1)
+    stored = json.loads((FOLDER / "fewer_neighbours.json").read_text("utf-8"))
+    for name, rows in (("pruning", scores), ("judged", gains), ("fields", fields)):
+        assert rows[0].keys() == stored[name][0].keys()
+        one = {"network": "FULL", "seed": 0}
+        same = [row for row in stored[name] if one.items() <= row.items()]
+        assert len(same) == (len(rows) if name != "fields" else script["FIELDS"])
+    assert {row["network"] for row in stored["pruning"]} == set(script["NETWORKS"])
+    assert all(0 < row["gradient"] <= 1 and 0 < row["covering"] <= 1 for row in fields)

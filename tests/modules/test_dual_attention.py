@@ -118,6 +118,7 @@ class TestDual(ContextModuleTests):
     costs = ((512, 96, *dual_costs(512, 512, 64, 96)), (64, 9, *dual_costs(64, 64, 8, 9)))
     refused = (
         ({"kernel": 2}, "expected kernel to be odd, got 2"),
+        ({"kernel": None, "out_channels": 3}, "expected a kernel to make 3 channels of"),
         ({"merge": "add"}, r"expected merge to be one of \('sum', 'projection'\), got 'add'"),
         ({"reduction": 3}, "expected reduction to divide channels, got reduction=3 and channels=8"),
         ({"out_channels": 0}, "expected out_channels to be a whole number of at least 1, got 0"),
@@ -179,6 +180,13 @@ def test_any_options_of_dual_equal_the_plain_version(kernel, merge, scale, dissi
     x = some()
     assert module(x).shape == (2, 4, 4, 5)
     torch.testing.assert_close(module(x), dual_plain(module, x, **options))
+
+
+def test_without_convolutions_it_is_the_sum_of_both_attentions():
+    module, x = built(DualAttention, kernel=None, reduction=2), some()
+    expected = module.position[1](x) + module.channel[1](x)
+    torch.testing.assert_close(module(x), expected)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in module.modules())
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,15 @@ class TestTokenAttention(ContextModuleTests):
         return token_attention_plain(module, x, **self.options)
 
 
+class TestOfAWidthThatDoesNotDivideTheChannels(TestTokenAttention):
+    options = Options(heads=2, width=6, expansion=1)
+    costs = ((64, 40, 4 * 64 * 6 + 6 * 6 + 2 * 64, 1600 * 4 * 64 * 6 + 2 * 1600**2 * 6),)
+    refused = (
+        ({"width": 5}, "expected heads to divide width, got heads=2 and width=5"),
+        ({"width": 0}, "expected width to be a whole number of at least 1, got 0"),
+    )
+
+
 class TestScaled(TestTokenAttention):
     options = Options(heads=1, reduction=2, expansion=1, scale=True, residual=False)
     costs = ((64, 40, 4 * 64 * 32 + 6 * 32 + 2 * 64, 1600 * 4 * 64 * 32 + 2 * 1600**2 * 32),)

@@ -34,6 +34,14 @@ def test_draws_differ_by_seed_and_step_and_not_by_call():
     assert not np.array_equal(draws(3, 5, 4), draws(4, 5, 4))
 
 
+def test_what_is_stretched_has_a_stream_of_its_own():
+    drawn = draws(3, 5, 400)
+    assert np.array_equal(drawn[:, :4], np.random.default_rng((3, 1, 5)).random((400, 4)))
+    assert drawn.shape == (400, 5) and drawn.min() >= 0 and drawn.max() < 1
+    assert np.abs(np.corrcoef(drawn.T)[4, :4]).max() < 0.2
+    assert abs(drawn[:, 4].mean() - 0.5) < 0.05
+
+
 def coded(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """An image whose first channel is its label map over 10, in large patches."""
     labels = torch.zeros(height, width, dtype=torch.int64)
@@ -46,10 +54,11 @@ def coded(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
 @given(
     size=st.tuples(st.integers(24, 60), st.integers(24, 60)),
     crop=st.tuples(st.integers(8, 70), st.integers(8, 70)),
-    draw=st.lists(st.floats(0, 0.999), min_size=4, max_size=4),
+    draw=st.lists(st.floats(0, 0.999), min_size=5, max_size=5),
+    aspect=st.sampled_from([None, (0.9, 1.1), (0.5, 2.0)]),
 )
-def test_labels_stay_aligned_with_their_image(size, crop, draw):
-    recipe = Recipe(steps=1, scale=(0.5, 2.0), crop=crop)
+def test_labels_stay_aligned_with_their_image(size, crop, draw, aspect):
+    recipe = Recipe(steps=1, scale=(0.5, 2.0), aspect=aspect, crop=crop)
     image, labels = augment(*coded(*size), np.array(draw), recipe)
     assert image.shape == (3, *crop) and labels.shape == crop
     assert image.dtype == torch.float32 and labels.dtype == torch.int64
@@ -66,6 +75,23 @@ def test_an_image_smaller_than_the_crop_is_padded_with_ignored_pixels():
     assert (labels != 255).sum() == 20 * 20
     assert (image[:, labels == 255] == 0.5).all()
     assert (labels[10:30, 10:30] != 255).all()  # drawn in the middle, so it lies there
+
+
+@pytest.mark.parametrize(
+    ("scale", "aspect", "size"),
+    [
+        (None, (4.0, 4.0), (10, 40)),  # of width over height, at the same area
+        (None, (0.25, 0.25), (40, 10)),
+        ((2.0, 2.0), (4.0, 4.0), (20, 80)),
+        (None, (1.0, 4.0), (13, 32)),  # 2.5, the middle
+        (None, (1.0, 1.0), (20, 20)),
+    ],
+)
+def test_an_image_is_stretched_at_its_area(scale, aspect, size):
+    recipe = Recipe(steps=1, scale=scale, aspect=aspect, crop=(100, 100), flip=False)
+    image, labels = augment(*coded(20, 20), np.full(5, 0.5), recipe)
+    rows, columns = (labels != 255).any(1).sum(), (labels != 255).any(0).sum()
+    assert (rows, columns) == size and image.shape == (3, 100, 100)
 
 
 def test_nearest_labels_are_those_of_the_pixel_centres():

@@ -3,7 +3,7 @@
 import pytest
 
 from contextlab.costs import GRADES as MEANINGS
-from contextlab.costs import lines
+from contextlab.costs import Line, lines
 from contextlab.views import bill_figure, bill_in_words
 from contextlab.views.bill_figure import GRADES, TABLES
 
@@ -11,8 +11,7 @@ from contextlab.views.bill_figure import GRADES, TABLES
 def test_a_dot_for_every_figure_that_has_a_ratio():
     figure, numbers = bill_figure(["SRNet V", "CGRSeg heads"])
     assert len(numbers["SRNet V"]) == 3
-    assert ("SE", "FLOPs (G) over GC") not in numbers["CGRSeg heads"]  # printed as 0
-    ratio, grade, alike = numbers["CGRSeg heads"]["Non-local", "FLOPs (G) over GC"]
+    ratio, grade, alike = numbers["CGRSeg heads"]["Non-local", "FLOPs (G)"]
     line = next(line for line in lines("CGRSeg heads") if line.row == "Non-local")
     assert ratio == line.ours / line.published and grade == "selected" and alike
     (axes,) = figure.axes
@@ -21,6 +20,12 @@ def test_a_dot_for_every_figure_that_has_a_ratio():
     assert sorted(drawn) == sorted(
         ratio for table in numbers.values() for ratio, _, _ in table.values()
     )
+
+
+def test_what_is_printed_as_zero_has_no_ratio(monkeypatch):
+    rows = [Line(name, "FLOPs (G)", name, 0.5, None, "predicted") for name in ("0.0", "0.5")]
+    monkeypatch.setitem(bill_figure.__wrapped__.__globals__, "lines", lambda table: rows)
+    assert list(bill_figure(["made up"])[1]["made up"]) == [("0.5", "FLOPs (G)")]
 
 
 def test_every_grade_has_its_own_colour():
