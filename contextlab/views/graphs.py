@@ -153,7 +153,7 @@ def fold_figure(
     lattice = (y % t) * t + x % t
     own = lattice[query]
     asked = np.sort(number[(lattice == own) & (number >= 0)])
-    #  b c (y t1) (x t2) -> (b t1 t2) c y x
+    #  b c (y s) (x r) -> (b s r) c y x
     folded = number.reshape(rows // t, t, columns // t, t).transpose(1, 3, 0, 2)
     sizes = [int((folded[i, j] >= 0).sum()) for i in range(t) for j in range(t)]
 
@@ -181,7 +181,7 @@ def fold_figure(
         ("1  number the positions", f"colour: (row mod {t}, column mod {t})"),
         (
             f"2  fold: {t * t} maps of {rows // t} x {columns // t}",
-            '"b c (y t1) (x t2) -> (b t1 t2) c y x"',
+            '"b c (y s) (x r) -> (b s r) c y x"',
         ),
         (
             "3  attend inside each, fold back",
