@@ -488,7 +488,7 @@ EXERCISES = [
 
 QUIZ = [
     Question(
-        "Of 512 weights a pixel keeps the 51 largest, and divides them by their sum. What has the "
+        "Of 512 weights a pixel keeps the 52 largest, and divides them by their sum. What has the "
         "pruned mean in common with the whole one?",
         (
             "the weights sum to 1 in both",
