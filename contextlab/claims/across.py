@@ -78,7 +78,6 @@ register(
             }
             | {label: _quick(far, module) for label, module in MODULES.items()},
             THREE,
-            planned=True,
         ),
         "X4": Experiment(
             "what does a sum over the pixels bind a model to?",
