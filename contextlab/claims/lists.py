@@ -85,7 +85,9 @@ def _with_weights(*, planned: bool = False) -> list[Config]:
         experiment = EXPERIMENTS[name]
         if planned or not experiment.planned:
             found += [experiment.cells[label](s) for label in labels for s in experiment.seeds]
-    found += [EXPERIMENTS["G, learned"].cells[label](0) for label in ("learned", "table")]
+    learned = EXPERIMENTS["G, learned"]
+    if planned or not learned.planned:
+        found += [learned.cells[label](0) for label in ("learned", "table")]
     return _once(found)
 
 
