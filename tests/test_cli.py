@@ -280,7 +280,7 @@ def test_runs_needs_a_folder_that_is_meant_for_them(tmp_path, monkeypatch, capsy
 def test_runs_trains_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
     configs = [runs.streets(control=True, seed=seed, budget="smoke") for seed in (0, 1)]
     monkeypatch.setattr(lists, "_groups", lambda planned=False: {"two": configs})
-    monkeypatch.setattr(lists, "_with_weights", lambda: configs[:1])
+    monkeypatch.setattr(lists, "_with_weights", lambda planned=False: configs[:1])
     words = ["runs", "--folder", str(tmp_path / "runs")]
     assert cli.main([*words, "--list"]) == 0
     assert capsys.readouterr().out.count("missing") == 2
@@ -305,7 +305,7 @@ def test_planned_runs_are_trained_only_when_they_are_named(tmp_path, monkeypatch
     coming = runs.far(control=True, budget="smoke")
     made, ahead = {"made": [shown]}, {"made": [shown], "ahead": [coming]}
     monkeypatch.setattr(lists, "_groups", lambda planned=False: ahead if planned else made)
-    monkeypatch.setattr(lists, "_with_weights", lambda: [])
+    monkeypatch.setattr(lists, "_with_weights", lambda planned=False: [])
     folder = tmp_path / "runs"
     words = ["runs", "--folder", str(folder)]
     assert cli.main([*words, "--list"]) == 0

@@ -172,7 +172,7 @@ def test_a_lock_that_a_killed_process_left_is_named(three, monkeypatch):
 
 def test_what_does_not_belong_is_listed(no_runs, monkeypatch):
     monkeypatch.setattr(lists, "_groups", lambda **_: {"a": SEEDS[:2], "b": SEEDS[1:3]})
-    monkeypatch.setattr(lists, "_with_weights", lambda: [])
+    monkeypatch.setattr(lists, "_with_weights", lambda planned=False: [])
     assert {k: len(v) for k, v in claims.shipped_files().items()} == {"a": 2, "b": 1}
     runs.write(made_up(SEEDS[0]), no_runs / "a.jsonl")
     runs.write(made_up(SEEDS[1]), no_runs / "a.jsonl")
