@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from contextlab.modules.graph_guided import GraphGuided, support
+from contextlab.modules.graph_guided import GraphGuided, parse_heads, support
 
 from .affinity import Asker
 from .confusion import counted, mean_iou
@@ -70,16 +70,12 @@ def supports(head: str, h: int, w: int) -> np.ndarray:
         >>> supports("LOCAL_1", 2, 4).tolist(), supports("GRID_2", 1, 5).tolist()
         ([[4, 6, 6, 4], [4, 6, 6, 4]], [[3, 2, 3, 2, 3]])
     """
-    kind, _, size = head.partition("_")
+    (graph,) = parse_heads([head])
 
     def asked(n: int) -> np.ndarray:  # along one axis; the two axes do not know of each other
         gap = np.abs(np.arange(n)[:, None] - np.arange(n))
-        forms = {
-            "FULL": gap >= 0,
-            "LOCAL": gap <= int(size or 0),
-            "GRID": gap % int(size or 1) == 0,
-        }
-        return forms[kind].sum(1)
+        reach = n if graph.reach is None else graph.reach
+        return ((gap % graph.step == 0) & (gap <= reach)).sum(1)
 
     return np.outer(asked(h), asked(w))
 
