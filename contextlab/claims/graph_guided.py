@@ -128,6 +128,20 @@ register(
             THREE,
             planned=True,
         ),
+        # the last cell asks whether it is enough to know where a pixel lies
+        "G, others": Experiment(
+            "and beside what else looks far?",
+            {
+                "LOCAL + GRID": _on_streets(STREETS_ROWS["LOCAL + GRID"]),
+                "ASPP": on_streets("aspp"),
+                "OCNet's pyramid": on_streets("ocnet", form="pyramid"),
+                "criss-cross": on_streets("criss_cross"),
+                "non-local": on_streets("non_local"),
+                "non-local, places": on_streets("non_local", waves=4),
+            },
+            THREE,
+            planned=True,
+        ),
         "G, logits": Experiment(
             "what does the division of the logits change?",
             {
@@ -160,7 +174,7 @@ register(
 )
 
 BEST, BASELINE = "LOCAL + GRID", "baseline"
-NAMES, ROWS = ("G, heads",), ("G, heads", "G, rows")
+NAMES, ROWS, OTHERS = ("G, heads",), ("G, heads", "G, rows"), "G, others"
 STREETS, _, CAMVID = three(NAMES, BEST, BASELINE)
 SETTINGS = (STREETS, CAMVID)
 #: the learned graph is judged where FULL gains over the baseline
@@ -293,8 +307,14 @@ def beside_full() -> Finding:
 def best_of_all() -> Finding:
     full, with_full = entry("G8").published.values()
     published = {f"{BEST} - FULL": full, f"{BEST} - FULL, LOCAL + GRID": with_full}
-    further = [(BEST, "FULL x 6"), (BEST, "GRID"), (BEST, "ASPP")]
-    here = compare_in([STREETS], NAMES, [(BEST, "FULL")], published=published, further=further)
+    rest = ("FULL x 6", "GRID", *(label for label in configs(OTHERS) if label != BEST))
+    here = compare_in(
+        [STREETS],
+        (*NAMES, OTHERS),
+        [(BEST, "FULL")],
+        published=published,
+        further=[(BEST, label) for label in rest],
+    )
     real = compare_in([CAMVID], NAMES, [(BEST, "FULL")], published=published)
     more = compare_in([STREETS], ROWS, [(BEST, "FULL, LOCAL + GRID")], published=published)
     return (here + real + more).finding()
