@@ -109,7 +109,6 @@ register(
             {"baseline": on_streets(None), "ASPP": on_streets("aspp")}
             | {label: _on_streets(STREETS_ROWS[label]) for label in DECIDE},
             THREE,
-            planned=True,
         ),
         "G, rows": Experiment(
             "and the other rows of Table 1?",
@@ -126,7 +125,6 @@ register(
                 "table": _on_streets(FULL, graph="table", table=[16, 32]),
             },
             THREE,
-            planned=True,
         ),
         # the last cell asks whether it is enough to know where a pixel lies
         "G, others": Experiment(
