@@ -138,7 +138,6 @@ register(
                 "non-local, places": on_streets("non_local", waves=4),
             },
             THREE,
-            planned=True,
         ),
         "G, logits": Experiment(
             "what does the division of the logits change?",
@@ -426,8 +425,9 @@ def cheaper_when_pruned() -> Finding:
 
 
 def learned_graph() -> Finding:
-    pairs, further = [("learned", "FULL")], [("table", "FULL"), ("table", "learned")]
-    return compare_in([LEARNED], ["G, learned"], pairs, alike, further=further).finding()
+    further = [("table", "FULL"), ("table", "learned"), ("non-local, places", "learned")]
+    names = ["G, learned", OTHERS]
+    return compare_in([LEARNED], names, [("learned", "FULL")], alike, further=further).finding()
 
 
 WINDOW = 8  # beside 128 pixels of width; the paper's 64 stand beside 2048
