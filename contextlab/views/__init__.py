@@ -93,6 +93,15 @@ from .lesson_10 import (
     learned_graph_figure,
     pruning_figure,
 )
+from .lesson_12 import (
+    embedding_figure,
+    factorial_figure,
+    gather_figure,
+    parts_figure,
+    prototype_explorer,
+    prototype_figure,
+    prototype_space_figure,
+)
 from .method_figure import method_figure
 from .node_maps import node_maps_figure
 from .overlay import gallery, scene
@@ -128,13 +137,16 @@ __all__ = [
     "decay_figure",
     "demand_bars",
     "demand_grid",
+    "embedding_figure",
     "everyone_figure",
+    "factorial_figure",
     "few_figure",
     "fields_figure",
     "five_tricks_figure",
     "fold_figure",
     "gallery",
     "gates_figure",
+    "gather_figure",
     "graph_explorer",
     "graph_figure",
     "grouping_figure",
@@ -161,10 +173,14 @@ __all__ = [
     "padding_figure",
     "paired_figure",
     "patch_figure",
+    "parts_figure",
     "path_figure",
     "png",
     "pooled_figure",
     "profile_figure",
+    "prototype_explorer",
+    "prototype_figure",
+    "prototype_space_figure",
     "pruning_figure",
     "reach_figure",
     "reasoning_figure",
