@@ -402,8 +402,8 @@ def prototype_explorer(
         figure, n = prototype_figure(image, regions[k], cosine, embedding, classes, k)
         area = regions[k].shape[0] * regions[k].shape[1]
         return figure, (
-            f"The region of <b>{html.escape(of)}</b> spreads over about {n['pixels']:.0f} of {area} "
-            f"positions; the class has {n['weight']:.0%} of the weight."
+            f"The region of <b>{html.escape(of)}</b> spreads over about {n['pixels']:.0f} of "
+            f"{area} positions; the class has {n['weight']:.0%} of the weight."
         )
 
     controls = {
