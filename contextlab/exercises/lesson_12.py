@@ -268,10 +268,10 @@ EXERCISES = [
         to 1, and over which should they?
         """,
         wrong=(
-            WrongAnswer(FAULTY, "sums, which grow with the map"),
+            WrongAnswer(FAULTY.replace(", 1)", ", dim=1)"), "sums, which grow with the map"),
             WrongAnswer(
                 FAULTY.replace(
-                    "    pixels =", "    shares = shares / shares.shape[-1]\n    pixels ="
+                    "    pixels =", "    shares = shares / x[0, 0].numel()\n    pixels ="
                 ),
                 "a tenth of its mean",
             ),
@@ -328,7 +328,7 @@ EXERCISES = [
                 "each level should run once",
             ),
         ),
-    ),  # fmt: skip
+    ),
     Exercise(
         name="head_macs",
         lesson="12",
