@@ -101,6 +101,7 @@ from .lesson_12 import (
     prototype_explorer,
     prototype_figure,
     prototype_space_figure,
+    two_streets_figure,
 )
 from .method_figure import method_figure
 from .node_maps import node_maps_figure
@@ -203,6 +204,7 @@ __all__ = [
     "training_curves",
     "two_answers_figure",
     "two_graphs_figure",
+    "two_streets_figure",
     "whom",
     "window_figure",
     "worth_figure",

@@ -102,6 +102,41 @@ def _strip(axes: Axes, values: np.ndarray, colours: str, low: float, high: float
 
 
 @styled
+def two_streets_figure(
+    images: Sequence[Map], regions: Sequence[Map], prototypes: Map, mean: Map, name: str
+) -> tuple[Figure, dict[str, list[float]]]:
+    """One class in some images: its soft region, and its prototype beside the mean of many.
+
+    Args:
+        images: each ``3 h w`` in [0, 1].
+        regions: of each image, ``h' w'``.
+        prototypes: ``n c``, one for each image.
+        mean: ``c``.
+        name: of the class.
+
+    Returns:
+        the figure, and "cosine" of each prototype with the mean.
+    """
+    p, m = floats(prototypes), floats(mean)
+    h, w = pixels(images[0]).shape[:2]
+    figure = new_figure(len(images) * (2.35 * h / w + 0.42) + 0.35)
+    grid = figure.subplots(len(images), 3, gridspec_kw={"width_ratios": (1, 1, 1.75)})
+    low, high = min(p.min(), m.min()), max(p.max(), m.max())
+    for r, (image, region) in enumerate(zip(images, regions)):
+        picture(grid[r, 0], pixels(image), "a street" if r == 0 else "another street")
+        picture(grid[r, 1], _region(image, region), f"its region of {name}")
+        axes = grid[r, 2]
+        axes.bar(range(len(m)), p[r], 0.8, color=PART_COLOURS["prototypes"], label="this street")
+        edges = np.arange(len(m) + 1) - 0.5
+        axes.stairs(m, edges, baseline=None, color=INK, linewidth=1.1, label="mean of many streets")
+        axes.set(xlim=(-1, len(m)), ylim=(1.1 * low, 1.1 * high), xticks=[])
+        axes.set_title(f"its prototype: the mean of {len(m)} channels there")
+    grid[-1, 2].legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2)
+    norms = np.linalg.norm(p, axis=1) * np.linalg.norm(m)
+    return figure, {"cosine": [float(c) for c in p @ m / np.maximum(norms, 1e-12)]}
+
+
+@styled
 def embedding_figure(
     embeddings: Map, classes: Sequence[str], shares: Sequence[float] | None = None
 ) -> tuple[Figure, dict[str, tuple[float, float]]]:
