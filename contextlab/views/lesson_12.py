@@ -165,8 +165,8 @@ def embedding_figure(
         right.plot(100 * np.asarray(shares)[order], range(len(names)), "D", color=INK,
                    markerfacecolor=PAPER, label="share of the pixels")  # fmt: skip
     right.axvline(100 / len(names), color=QUIET, linestyle=(0, (4, 3)), linewidth=1)
-    right.set_xlabel("mean over the images (%); dashed: all alike")
-    right.legend(loc="lower right")
+    right.set_xlabel("mean (%); dashed: all alike")
+    right.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1)
     right.grid(True, axis="x")
     return figure, {classes[k]: (float(e[:, k].mean()), float(e[:, k].std())) for k in order}
 
