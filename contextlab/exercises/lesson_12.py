@@ -363,12 +363,11 @@ EXERCISES = [
         lesson="12",
         title="one change of your own (open)",
         prompt="""
-        Change **one** thing of the small CGRSeg and say, before you train, which demand it will
-        cost or gain and why. A few that lead somewhere: `{"pyramid": "none"}` (no context),
-        `{"pyramid": "shuffled"}` (the context of another image),
+        Change **one** thing of the small CGRSeg, say which demand it will cost or gain and why,
+        and set `train_mine = True` in the cell below. A few that lead somewhere:
+        `{"pyramid": "none"}` (no context), `{"pyramid": "shuffled"}` (that of another image),
         `{"mixer_options": {"gather": "multiply"}}` (lesson 11), `{"strip": None}`,
-        `{"supervise": True}` (a loss on the coarse logits), `{"blocks": 1}`, or
-        `{"mixer": "self_attention"}`. Then set `train_mine = True` in the cell below.
+        `{"supervise": True}` (a loss on the coarse logits), `{"mixer": "self_attention"}`.
         """,
         stub="""
         my_network = {}
