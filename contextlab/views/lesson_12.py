@@ -205,16 +205,22 @@ def prototype_space_figure(
         colour = np.asarray(palette[k]) / 255
         style = {"color": colour, "edgecolor": INK, "linewidth": 0.25}
         axes.scatter(*places[:, k].T, s=20, alpha=0.75, **style)
-        axes.scatter(*centres[k], s=60, marker="s", zorder=4, **style | {"linewidth": 1.1})
-        box = {"boxstyle": "round,pad=0.1", "facecolor": PAPER, "alpha": 0.75, "edgecolor": "none"}
-        axes.annotate(
-            classes[k], centres[k], xytext=(8, 7), textcoords="offset points", bbox=box, zorder=6
-        )
+        axes.scatter(*centres[k], s=60, marker="s", zorder=7, **style | {"linewidth": 1.1})
     ring = {"s": 60, "facecolors": "none", "edgecolors": INK, "linewidth": 1.5, "zorder": 5}
     axes.scatter(*places[one].T, **ring)
     axes.set_xlabel("the direction in which they differ most")
     axes.set_ylabel("and the second")
     axes.margins(0.08)
+    figure.draw_without_rendering()
+    places_of, taken = axes.transData.transform(centres), []
+    for k in np.argsort(-places_of[:, 1]):  # from above; a name steps down until it is free
+        x, y = places_of[k] + (12, 8)
+        while any(abs(x - a) < 95 and abs(y - b) < 15 for a, b in taken):
+            y -= 5
+        taken.append((x, y))
+        at = axes.transData.inverted().transform((x, y))
+        box = {"boxstyle": "round,pad=0.05", "facecolor": PAPER, "alpha": 0.7, "edgecolor": "none"}
+        axes.text(*at, classes[k], va="center", fontsize=9.5, bbox=box, zorder=6)
     shown = (places**2).sum() / total
     return figure, {"between": float(between), "shown": float(shown)}
 
@@ -341,7 +347,15 @@ def factorial_figure(
             where = 0.5 if at[0] == to[0] else 0.3
             x, y = (a + where * (b - a) for a, b in line)
             style = {"boxstyle": "round,pad=0.12", "facecolor": PAPER, "edgecolor": "none"}
-            axes.text(x, y, f"{gain:+.1f}", ha="center", va="center", fontsize=9.5, bbox=style)
+            axes.text(
+                x,
+                y,
+                f"{round(gain, 1) + 0.0:+.1f}",
+                ha="center",
+                va="center",
+                fontsize=9.5,
+                bbox=style,
+            )
     for some, (x, y) in places.items():
         width = 3.0
         axes.add_patch(
