@@ -120,4 +120,10 @@ TRIALS: tuple[Trial, ...] = (
         ".contextlab-picture",
         ("ArrowLeft",),
     ),
+    Trial(
+        "12",
+        "the prototype of the data set in place of the image's",
+        'button.widget-toggle-button:has-text("the data set")',
+        ".contextlab-picture",
+    ),
 )
