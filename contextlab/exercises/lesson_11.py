@@ -118,45 +118,6 @@ def _check_mended_strip(mended_strip):
         )
 
 
-def _check_heard(heard):
-    cases = (
-        (16, 32, 8, 16, 11),
-        (16, 32, 0, 0, 11),
-        (9, 7, 4, 3, 1),
-        (5, 6, 4, 2, 15),
-        (16, 32, 13, 30, 7),
-    )
-    for h, w, i, j, k in cases:
-        p = k // 2
-        rows = [y for y in range(h) if abs(y - i) <= p]
-        columns = [x for x in range(w) if abs(x - j) <= p]
-        want = len(rows) * w + len(columns) * h - len(rows) * len(columns)
-        got = heard(h, w, i, j, k)
-        where = f"h, w = {h}, {w}, pixel ({i}, {j}), strips of {k}"
-        if not isinstance(got, (int, float)) and not (isinstance(got, Tensor) and got.numel() == 1):
-            raise Wrong(f"for {where}: one number, got {got!r}.")
-        for wrong, message in (
-            (k * w + k * h - k * k, "rows and columns beyond the border are counted as well."),
-            (
-                len(rows) * w + len(columns) * h,
-                "the pixels where the rows and the columns cross are counted twice.",
-            ),
-            (h + w - 1, "that is one row and one column; the strips add those beside them."),
-            (
-                len(rows) * len(columns),
-                "that is a window. A strip reads sums r + c, and each r is the mean of a whole "
-                "row, each c of a whole column.",
-            ),
-        ):
-            if float(got) == wrong != want:
-                raise Wrong(f"for {where}: {message}")
-        if float(got) != want:
-            raise Wrong(
-                f"for {where}: {got} is not right. List the rows whose means reach the pixel's "
-                "gate, then the columns, and count the pixels in one of them or in both."
-            )
-
-
 def _check_my_strips(my_strips):
     if not isinstance(my_strips, Mapping):
         raise Wrong(f"a dictionary of options, such as {{'strip': 3}}, got {my_strips!r}.")
@@ -212,14 +173,6 @@ def mended_strip(rows, columns, weight):
     ones = torch.ones_like(columns)
     inside = F.conv2d(ones, weight, padding=(0, k // 2), groups=c)
     return rows * inside + line
-"""
-
-HEARD = """
-def heard(h, w, i, j, k):
-    p = k // 2
-    rows = min(i + p + 1, h) - max(i - p, 0)
-    columns = min(j + p + 1, w) - max(j - p, 0)
-    return rows * w + columns * h - rows * columns
 """
 
 SOLVED = """
@@ -319,45 +272,11 @@ EXERCISES = [
             WrongAnswer(
                 FAULTY.replace(
                     "F.conv2d(columns, weight, padding=(0, k // 2), groups=c)",
-                    "F.conv2d(F.pad(columns, (k // 2, k // 2, 0, 0), 'replicate'), weight, groups=c)",
+                    "F.conv2d("
+                    "F.pad(columns, (k // 2, k // 2, 0, 0), 'replicate'), weight, groups=c)",
                 ),
                 "beyond the border",
             ),
-        ),
-    ),
-    Exercise(
-        name="heard",
-        lesson="11",
-        title="how many pixels does a gate hear?",
-        prompt="""
-        The map is $h\\times w$. Of how many of its pixels can the value change the gate $g_{ij}$
-        of pixel $(i, j)$, if RCA adds and both strips are $k$ long, $k$ odd? Rows and columns are
-        counted from 0, and no weight is 0. Write `heard(h, w, i, j, k)`.
-        """,
-        stub="""
-        def heard(h, w, i, j, k):
-            return ...
-        """,
-        solution=HEARD,
-        check=_check_heard,
-        hint="""
-        The strip along columns reads k rows around i, the strip along rows k columns around j, both
-        cut off at the borders. What lies in one of these rows or columns is heard, once.
-        """,
-        wrong=(
-            WrongAnswer(
-                HEARD.replace("min(i + p + 1, h) - max(i - p, 0)", "k").replace(
-                    "min(j + p + 1, w) - max(j - p, 0)", "k"
-                ),
-                "beyond the border",
-            ),
-            WrongAnswer(HEARD.replace(" - rows * columns", ""), "counted twice"),
-            WrongAnswer(HEARD.replace("p = k // 2", "p = 0"), "one row and one column"),
-            WrongAnswer(
-                HEARD.replace("rows * w + columns * h - rows * columns", "rows * columns"),
-                "a window",
-            ),
-            WrongAnswer(HEARD.replace("p = k // 2", "p = k"), "is not right|beyond"),
         ),
     ),
     Exercise(
@@ -405,7 +324,7 @@ EXERCISES = [
         but its own column? And what is left of rows and columns with "none"?
         """,
         wrong=(
-            WrongAnswer('my_strips = {"strip": 4}', "odd"),
+            WrongAnswer('my_strips = {"strip": 4}', "expected strip to be odd"),
             WrongAnswer('my_strips = {"strip": 11}', "0 options differ"),
             WrongAnswer('my_strips = {"strip": 3, "local": None}', "exactly one"),
             WrongAnswer('my_strips = {"kernel": 3}', "is none of them"),

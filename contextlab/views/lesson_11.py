@@ -202,7 +202,7 @@ def footprints_figure(
     numbers = {}
     for axes, (name, values) in zip(panels, heard.items()):
         values = floats(values)
-        numbers[name] = int((values > 1e-6 * values.max()).sum())
+        numbers[name] = int((values > 0).sum())
         others = values.copy()
         others[query] = 0  # its own weight would outshine all others
         strength = (np.minimum(values / max(others.max(), 1e-12), 1)) ** 0.25
@@ -217,7 +217,7 @@ def footprints_figure(
 def calibrated_figure(
     image: Map, channels: Mapping[str, tuple[Map, Map]], *, query: tuple[int, int] | None = None
 ) -> tuple[Figure, dict[str, dict[str, float]]]:
-    """Channels of an attention before and after its calibration, below the image.
+    """Channels of an attention before their calibration and, below, after it, beside the image.
 
     Args:
         image: ``3 H W`` in [0, 1].
@@ -227,22 +227,24 @@ def calibrated_figure(
     Returns:
         the figure, and title to "least" and "most", the ends of the gate.
     """
-    rgb, rows = pixels(image), 1 + len(channels)
-    figure = new_figure(rows * (9.0 / 2 * rgb.shape[0] / rgb.shape[1] + 0.3) * 0.8, width=7.6)
-    grid = figure.subplots(rows, 2, squeeze=False)
-    numbers, scale = {}, None
+    rgb, columns = pixels(image), 1 + len(channels)
+    figure = new_figure(2 * (9.0 / columns * rgb.shape[0] / rgb.shape[1] + 0.32))
+    grid = figure.subplots(2, columns, squeeze=False)
+    numbers, scale = {}, 1.0
+    extent = (-0.5, rgb.shape[1] - 0.5, rgb.shape[0] - 0.5, -0.5)
     picture(grid[0, 0], rgb, "the image")
-    grid[0, 1].axis("off")
-    for (before, after), (name, (region, gate)) in zip(grid[1:], channels.items()):
+    for (before, after), (name, (region, gate)) in zip(grid.T[1:], channels.items()):
         region, gate = floats(region), floats(gate)
         scale = rgb.shape[0] / gate.shape[0]
         numbers[name] = {"least": float(gate.min()), "most": float(gate.max())}
-        extent = (-0.5, rgb.shape[1] - 0.5, rgb.shape[0] - 0.5, -0.5)
-        picture(before, region, f"{name}: sum of row and column", cmap=HEAT, extent=extent)
+        picture(before, region, name, cmap=HEAT, extent=extent)
         title = f"its gate, {gate.min():.2f} to {gate.max():.2f}"
-        picture(after, gate, title, cmap=HEAT, vmin=0, vmax=1, extent=extent)
-    if query is not None and scale is not None:
-        for axes in (grid[0, 0], *grid[1:].ravel()):
+        shown = picture(after, gate, title, cmap=HEAT, vmin=0, vmax=1, extent=extent)
+    grid[1, 0].axis("off")
+    bar = grid[1, 0].inset_axes((0.05, 0.5, 0.9, 0.16))
+    figure.colorbar(shown, cax=bar, orientation="horizontal", label="the gate, below")
+    if query is not None:
+        for axes in (grid[0, 0], *grid[:, 1:].ravel()):
             _mark(axes, query, scale)
     return figure, numbers
 
