@@ -109,7 +109,6 @@ register(
             {"baseline": on_streets(None), "ASPP": on_streets("aspp")}
             | {label: _on_streets(STREETS_ROWS[label]) for label in DECIDE},
             THREE,
-            planned=True,
         ),
         "G, rows": Experiment(
             "and the other rows of Table 1?",
@@ -126,7 +125,19 @@ register(
                 "table": _on_streets(FULL, graph="table", table=[16, 32]),
             },
             THREE,
-            planned=True,
+        ),
+        # the last cell asks whether it is enough to know where a pixel lies
+        "G, others": Experiment(
+            "and beside what else looks far?",
+            {
+                "LOCAL + GRID": _on_streets(STREETS_ROWS["LOCAL + GRID"]),
+                "ASPP": on_streets("aspp"),
+                "OCNet's pyramid": on_streets("ocnet", form="pyramid"),
+                "criss-cross": on_streets("criss_cross"),
+                "non-local": on_streets("non_local"),
+                "non-local, places": on_streets("non_local", waves=4),
+            },
+            THREE,
         ),
         "G, logits": Experiment(
             "what does the division of the logits change?",
@@ -160,7 +171,7 @@ register(
 )
 
 BEST, BASELINE = "LOCAL + GRID", "baseline"
-NAMES, ROWS = ("G, heads",), ("G, heads", "G, rows")
+NAMES, ROWS, OTHERS = ("G, heads",), ("G, heads", "G, rows"), "G, others"
 STREETS, _, CAMVID = three(NAMES, BEST, BASELINE)
 SETTINGS = (STREETS, CAMVID)
 #: the learned graph is judged where FULL gains over the baseline
@@ -293,8 +304,14 @@ def beside_full() -> Finding:
 def best_of_all() -> Finding:
     full, with_full = entry("G8").published.values()
     published = {f"{BEST} - FULL": full, f"{BEST} - FULL, LOCAL + GRID": with_full}
-    further = [(BEST, "FULL x 6"), (BEST, "GRID"), (BEST, "ASPP")]
-    here = compare_in([STREETS], NAMES, [(BEST, "FULL")], published=published, further=further)
+    rest = ("FULL x 6", "GRID", *(label for label in configs(OTHERS) if label != BEST))
+    here = compare_in(
+        [STREETS],
+        (*NAMES, OTHERS),
+        [(BEST, "FULL")],
+        published=published,
+        further=[(BEST, label) for label in rest],
+    )
     real = compare_in([CAMVID], NAMES, [(BEST, "FULL")], published=published)
     more = compare_in([STREETS], ROWS, [(BEST, "FULL, LOCAL + GRID")], published=published)
     return (here + real + more).finding()
@@ -408,8 +425,9 @@ def cheaper_when_pruned() -> Finding:
 
 
 def learned_graph() -> Finding:
-    pairs, further = [("learned", "FULL")], [("table", "FULL"), ("table", "learned")]
-    return compare_in([LEARNED], ["G, learned"], pairs, alike, further=further).finding()
+    further = [("table", "FULL"), ("table", "learned"), ("non-local, places", "learned")]
+    names = ["G, learned", OTHERS]
+    return compare_in([LEARNED], names, [("learned", "FULL")], alike, further=further).finding()
 
 
 WINDOW = 8  # beside 128 pixels of width; the paper's 64 stand beside 2048

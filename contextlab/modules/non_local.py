@@ -3,6 +3,8 @@
 Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018, https://arxiv.org/abs/1711.07971
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
@@ -58,6 +60,18 @@ def concatenation_attention(
     return (y / b.shape[-1]).to(value.dtype)
 
 
+def places(h: int, w: int, count: int, like: Tensor) -> Float[Tensor, "p h w"]:
+    """Where a pixel lies: sines and cosines of 1, 2, 4, ... half-waves a side, p = 4 count.
+
+    A product of two of them knows the distance: cos a cos b + sin a sin b = cos(a - b).
+    """
+    angle = math.pi * 2.0 ** torch.arange(count).to(like)
+    steps = ((torch.arange(n).to(like) + 0.5) / n for n in (h, w))
+    down, across = (einsum(angle, step, "k, n -> k n") for step in steps)
+    down, across = (torch.cat([t.sin(), t.cos()]) for t in (down, across))
+    return torch.cat([repeat(down, "k h -> k h w", w=w), repeat(across, "k w -> k h w", h=h)])
+
+
 @register(
     "non_local",
     title="Non-local block",
@@ -90,6 +104,8 @@ class NonLocal(nn.Module):
         shared_value: the heads have the full width d each and all read the same g.
         subsample: φ and g are max-pooled over cells of this side: N / subsample² pixels answer.
         scale: divide the logits of a soft-max form by the root of their width.
+        waves: θ and φ also read where a pixel lies, from so many pairs of sines and cosines a side
+            (`places`). Without them the block knows no place: a shuffled map is answered shuffled.
         norm: batch normalisation after W_z.
         zero_init: start as the identity: the norm's weight, or without norm W_z, is zero.
 
@@ -103,6 +119,7 @@ class NonLocal(nn.Module):
         (concatenation); gaussian 2 b N c d and 2 b N² c. Memory is linear in N in every mode.
         4 c d + 3 d + c parameters (gaussian 2 c d + d + c), norm 2 c, concatenation 2 d more.
         With shared_value each head costs as much as a single one; g, norm and the bias of W_z once.
+        Each pair of waves adds 8 d parameters and 8 b N d MACs.
 
     Example:
         >>> NonLocal(64)(torch.randn(2, 64, 9, 7)).shape
@@ -128,12 +145,15 @@ class NonLocal(nn.Module):
         shared_value: bool = False,
         subsample: int = 1,
         scale: bool = False,
+        waves: int | None = None,
         norm: bool = True,
         zero_init: bool = True,
     ):
         super().__init__()
         check_choice("mode", mode, MODES)
         check_positive(channels=channels, reduction=reduction, heads=heads, subsample=subsample)
+        if waves is not None:
+            check_positive(waves=waves)
         check_splits(channels=channels, reduction=reduction)
         d = channels // reduction
         if shared_value and mode == "gaussian":
@@ -142,15 +162,19 @@ class NonLocal(nn.Module):
             check_splits(width=d, heads=heads)
         if scale and mode not in MODES[:2]:
             raise ValueError(f"expected a soft-max mode {MODES[:2]} for scale=True, got {mode!r}")
+        if mode == "gaussian" and waves is not None:
+            raise ValueError("expected a mode with theta and phi for waves, got 'gaussian'")
         self.channels, self.mode, self.subsample = channels, mode, subsample
+        self.waves = waves
         self.heads, self.value_heads = heads, 1 if shared_value else heads
 
         asked = heads * d if shared_value else d
         width = (channels if mode == "gaussian" else asked) // heads
         self.scale = width**-0.5 if scale else 1.0
         embed = mode != "gaussian"
-        self.theta = nn.Conv2d(channels, asked, 1) if embed else nn.Identity()
-        self.phi = nn.Conv2d(channels, asked, 1) if embed else nn.Identity()
+        read = channels + 4 * (waves or 0)
+        self.theta = nn.Conv2d(read, asked, 1) if embed else nn.Identity()
+        self.phi = nn.Conv2d(read, asked, 1) if embed else nn.Identity()
         self.g = nn.Conv2d(channels, d, 1)
         self.w = nn.Parameter(torch.empty(2, heads, width)) if mode == "concatenation" else None
         self.out = nn.Conv2d(asked, channels, 1)
@@ -176,7 +200,12 @@ class NonLocal(nn.Module):
         def nodes(t: Tensor, heads: int) -> Tensor:  # contiguous, as the fused kernels want d last
             return rearrange(t, "b (k d) h w -> b k (h w) d", k=heads).contiguous()
 
-        query, key = nodes(self.theta(x), self.heads), nodes(self.pool(self.phi(x)), self.heads)
+        read = x
+        if self.waves is not None:
+            where = places(*x.shape[2:], self.waves, like=x)
+            read = torch.cat([x, repeat(where, "p h w -> b p h w", b=len(x))], 1)
+        query = nodes(self.theta(read), self.heads)
+        key = nodes(self.pool(self.phi(read)), self.heads)
         value = nodes(self.pool(self.g(x)), self.value_heads)
         return query, key, value.expand(-1, self.heads, -1, -1)
 

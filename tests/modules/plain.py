@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 
@@ -39,11 +42,19 @@ def max_pool(x: Tensor, side: int) -> Tensor:
 
 
 def non_local_plain(
-    module: nn.Module, x: Tensor, *, mode: str, subsample=1, shared_value=False, scale=False
+    module: nn.Module,
+    x: Tensor,
+    *,
+    mode: str,
+    subsample=1,
+    shared_value=False,
+    scale=False,
+    waves=None,
 ) -> Tensor:
     """The non-local block as the paper's double sum, with the weights of ``module``."""
     heads = module.heads
-    theta, phi, g = (conv1x1(layer, x) for layer in (module.theta, module.phi, module.g))
+    read = x if waves is None else torch.cat([x, _places(x, waves)], 1)
+    theta, phi, g = conv1x1(module.theta, read), conv1x1(module.phi, read), conv1x1(module.g, x)
     phi, g = max_pool(phi, subsample), max_pool(g, subsample)
     out = []
     for image in range(len(x)):
@@ -56,6 +67,19 @@ def non_local_plain(
             )
         out.append(torch.cat(answers, 1).T.reshape(-1, *x.shape[2:]))
     return x + norm(module.norm, conv1x1(module.out, torch.stack(out)))
+
+
+def _places(x: Tensor, waves: int) -> Tensor:
+    """Sines, then cosines, of the row, then of the column: pixel by pixel."""
+    h, w = x.shape[2:]
+    found = x.new_zeros(len(x), 4 * waves, h, w)
+    for i, j in product(range(h), range(w)):
+        for k in range(waves):
+            a, b = (math.pi * 2**k * (at + 0.5) / n for at, n in ((i, h), (j, w)))
+            here = (math.sin(a), math.cos(a), math.sin(b), math.cos(b))
+            for p, value in enumerate(here):
+                found[:, p * waves + k, i, j] = value
+    return found
 
 
 def _answer(module, head: int, q_i: Tensor, k: Tensor, v: Tensor, mode: str, scale) -> Tensor:

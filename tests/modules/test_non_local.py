@@ -22,6 +22,7 @@ FORMS = {
     "scaled": {"scale": True},
     "heads": {"heads": 2},
     "shared_value": {"heads": 2, "shared_value": True},
+    "waves": {"waves": 3},
     "subsample": {"subsample": 2},
     "subsampled gaussian": {"mode": "gaussian", "subsample": 2, "heads": 4},
     "subsampled dot product": {"mode": "dot_product", "subsample": 3, "heads": 2},
@@ -30,7 +31,7 @@ FORMS = {
 
 
 def oracle(module, x, options):
-    known = ("mode", "subsample", "shared_value", "scale")
+    known = ("mode", "subsample", "shared_value", "scale", "waves")
     options = {"mode": "embedded_gaussian"} | options
     return non_local_plain(module, x, **{k: v for k, v in options.items() if k in known})
 
@@ -50,6 +51,11 @@ class NonLocalTests(ContextModuleTests):
         ({"subsample": 0}, "expected subsample to be a whole number of at least 1, got 0"),
         ({"mode": "dot_product", "scale": True}, "expected a soft-max mode .*got 'dot_product'"),
         ({"mode": "gaussian", "scale": False, "shared_value": True}, "theta and phi.*'gaussian'"),
+        ({"waves": 0}, "expected waves to be a whole number of at least 1, got 0"),
+        (
+            {"mode": "gaussian", "scale": False, "shared_value": False, "waves": 2},
+            "theta and phi for waves, got 'gaussian'",
+        ),
     )
 
     def oracle(self, module, x):
@@ -94,6 +100,19 @@ class TestSharedValue(NonLocalTests):
     costs = ((512, 96, 919_808 - 512 + 1024, 9216 * 7 * 512 * 256 + 4 * 9216**2 * 256),)
 
 
+class TestWaves(NonLocalTests):
+    options = Options(waves=2)
+    permutation_equivariant = False
+    costs = (
+        (
+            64,
+            40,
+            4 * 64 * 32 + 3 * 32 + 3 * 64 + 2 * 8 * 32,
+            1600 * (4 * 64 * 32 + 2 * 8 * 32) + 2 * 1600**2 * 32,
+        ),
+    )
+
+
 class TestSubsampled(NonLocalTests):
     options = FORMS["subsample"]
     pools = True
@@ -130,6 +149,7 @@ def any_options(draw):
         "shared_value": mode != "gaussian" and draw(st.booleans()),
         "subsample": draw(st.integers(1, 3)),
         "scale": mode in MODES[:2] and draw(st.booleans()),
+        "waves": None if mode == "gaussian" else draw(st.sampled_from([None, 1, 3])),
         "norm": draw(st.booleans()),
         "zero_init": draw(st.booleans()),
     }
