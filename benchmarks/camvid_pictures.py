@@ -51,8 +51,9 @@ class Streets:
 
     @cache  # noqa: B019 - one object a process
     def head(self, label: str) -> nn.Module:
-        """The trained head of a condition of the experiment "CamVid", seed 0."""
-        config = claims.configs("CamVid")[label][0]
+        """The trained head of a condition of the experiment "CamVid", seed 0, or of a module."""
+        known = claims.configs("CamVid")
+        config = known[label][0] if label in known else claims.experiments.on_camvid(label)(0)
         given = self.folder and runs.find_in(self.folder, config)
         found = given or runs.find(config)
         if found is not None and found.weights is not None:
@@ -156,6 +157,27 @@ def kept(streets: Streets, frame: int = 180, query: tuple[int, int] = (15, 27)) 
     return views.kept_figure(image, panels, query, labels=small)[0]
 
 
+def calibrated(streets: Streets, frame: int = 180, channels: int = 3) -> Figure:
+    """What rows and columns draw in a trained attention, and what its strips make of it.
+
+    Of each of some classes the channel whose gate tells it best from all others.
+    """
+    few = [*range(0, len(streets.frames), 10), frame]
+    slot = streets.head("rectangular_attention").slot
+    maps = torch.cat([*streets.maps("rectangular_attention", few)])
+    with torch.no_grad():
+        regions, gates = slot.region(maps), slot.gate(maps)
+    labels = torch.stack([streets.frames[i][1] for i in few])
+    told = inside.selectivity(gates, inside.at_middle(labels, gates.shape[2:]))
+    names, shown, seen = streets.frames.classes, {}, set()
+    for k in told.single.argsort(descending=True).tolist():
+        best = int(told.best[k])
+        if best not in seen and len(seen) < channels:
+            seen.add(best)
+            shown[f"{names[best]}, channel {k}"] = regions[-1, k], gates[-1, k]
+    return views.calibrated_figure(streets.frames[frame][0], shown)[0]
+
+
 def own_prototypes(streets: Streets, frame: int = 180) -> Figure:
     """Each pixel named after the nearest prototype: the data set's, and two kinds of the image's.
 
@@ -222,6 +244,7 @@ PICTURES: dict[str, Callable[[Streets], Figure]] = {
     "08_camvid_states.png": states,
     "09_camvid_look_alikes.png": look_alikes,
     "10_camvid_kept.png": kept,
+    "11_camvid_calibrated.png": calibrated,
     "12_camvid_prototypes.png": own_prototypes,
 }
 
