@@ -149,11 +149,8 @@ __all__ = [
     "decay_figure",
     "demand_bars",
     "demand_grid",
-<<<<<<< HEAD
-    "embedding_figure",
-=======
     "drawings_figure",
->>>>>>> l11
+    "embedding_figure",
     "everyone_figure",
     "factorial_figure",
     "few_figure",
