@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from contextlab.runs import Run
-
-
-def whole(run: Run, weights: str | None) -> nn.Module:
-    """A network that takes images: that of a frozen run needs its backbone's weights again."""
-    usual = run.config.backbone_options.get("weights", "imagenet")
-    return run.model(backbone=(weights or usual) if run.config.frozen else None)
 
 
 def write_picture(path: Path, picture: bytes) -> None:
@@ -35,7 +27,7 @@ def predictions(run: Run, root: Path | None, weights: str | None, count: int = 4
     from contextlab.views.palette import paint, pixels
 
     dataset = runs.build_data(run.config, root=root)
-    model = whole(run, weights)
+    model = runs.load(run, weights=weights)
     chosen = [(2 * k + 1) * len(dataset) // (2 * count) for k in range(min(count, len(dataset)))]
     height, width = dataset[0][1].shape
     row = 3 * height / width + 0.25

@@ -56,14 +56,13 @@ def run(options: argparse.Namespace) -> None:
     from contextlab import home, runs, training
 
     from ._pictures import predictions, write_picture
-    from ._stored import other, stored
 
     config = _config(options)
     folder = options.out or home.home() / "trained" / config.name
     path, weights, picture = (folder / name for name in FILES)
     if path.is_file():
-        done = stored(path)
-        if different := other(done.config, config):
+        done = runs.stored(path)
+        if different := _other(done.config, config):
             raise ValueError(
                 f"{folder} holds a run of another configuration ({different}): "
                 "choose another folder with --out"
@@ -121,6 +120,14 @@ def _config(options: argparse.Namespace) -> Config:
         return usual
     more = usual.backbone_options | more
     return runs.camvid(options.context, frozen=options.frozen, **given, backbone_options=more)
+
+
+def _other(one: Config, wanted: Config) -> str:
+    """The settings in which two configurations differ, in words; nothing if they are the same."""
+    if one.hash == wanted.hash:
+        return ""
+    have, want = one.to_dict(), wanted.to_dict()
+    return ", ".join(key for key in have | want if have.get(key) != want.get(key))
 
 
 def _option(words: str) -> tuple[str, object]:
