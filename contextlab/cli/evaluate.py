@@ -32,16 +32,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the figures class by class, and draw what is wanted."""
+    from contextlab import runs, training
     from contextlab.home import claim
 
     from ._asking import asked_so, device_of
     from ._pictures import predictions, write_picture
 
-    files = [path for path in (options.draw, options.picture) if path]
-    claim(*files)  # before the work
-    from contextlab import runs, training
-
     stored_run = runs.stored(options.run)
+    claim(*(path for path in (options.draw, options.picture) if path))  # before the work
     split = options.split or stored_run.config.split
     dataset = runs.build_data(stored_run.config, split, root=options.root)
     model = runs.load(stored_run, weights=options.weights).to(device_of(options))
@@ -67,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         write_picture(options.picture, png(figure))
         say(f"the confusion matrix is in {options.picture}")
     if options.draw:
-        write_picture(options.draw, predictions(stored_run, options.root, options.weights))
+        write_picture(options.draw, predictions(dataset, model))
         say(f"predictions in {options.draw}")
 
 

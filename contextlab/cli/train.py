@@ -91,7 +91,9 @@ def run(options: argparse.Namespace) -> None:
     seconds = done.history.seconds
     say(f"{seconds:.0f} s of training, {seconds / done.history.done:.2f} s a step, {done.machine}")
     if training.processes()[0] == 0:
-        write_picture(picture, predictions(done, options.root, options.weights))
+        scenes = runs.build_data(config, root=options.root)
+        model = runs.load(done, weights=options.weights)
+        write_picture(picture, predictions(scenes, model))
         say(f"{FILES[0]}, {FILES[1]} and {FILES[2]} are in {folder}")
 
 

@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import distance_transform_cdt
 from torch import nn
 
-from .confusion import counted, mean_iou
+from .confusion import counted
 from .layers import evaluating
 from .objects import components
 
@@ -29,7 +29,8 @@ class Detail:
     Args:
         boundary: boundary IoU by class, from 0 to 1; nan for a class that never occurs.
         sizes: rows from the smallest objects to the largest with "from" and "to" (shares of the
-            image), "objects", "pixels", "accuracy" and "miou".
+            image), "objects", "pixels", "accuracy", and "miou" over the classes that have objects
+            of the size: another one that is named there has none to be right about.
     """
 
     boundary: tuple[float, ...]
@@ -113,12 +114,19 @@ def detail(
             "objects": int(objects[s]),
             "pixels": int(found.sum()),
             "accuracy": float(found.trace() / found.sum()) if found.any() else math.nan,
-            "miou": mean_iou(found),
+            "miou": _mean_iou(found),
         }
         for s, found in enumerate(confusion)
     ]
     shares = (float(b / e) if e else math.nan for b, e in zip(both, either))
     return Detail(tuple(shares), tuple(rows))
+
+
+def _mean_iou(confusion: np.ndarray) -> float:
+    sizes, right = confusion.sum(1), confusion.diagonal()
+    there = sizes > 0
+    union = (sizes + confusion.sum(0) - right)[there]
+    return float((right[there] / union).mean()) if there.any() else math.nan
 
 
 def band(mask: np.ndarray, d: int) -> np.ndarray:
