@@ -6,10 +6,11 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 KINDS = ("labels", "overlay")
@@ -89,6 +90,9 @@ def read(path: Path) -> np.ndarray:
     Raises:
         ValueError: it is no image, or damaged; the message names it and the remedy.
     """
+    import numpy as np
+    from PIL import Image, ImageOps
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; of a bomb below
@@ -114,6 +118,8 @@ def read(path: Path) -> np.ndarray:
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     if values.dtype.kind == "f":
         raise ValueError("it holds floats, whose range nobody says")
     high = int(values.max())
@@ -124,6 +130,9 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 def label_file(labels: np.ndarray, palette: np.ndarray) -> bytes:
     """Class numbers as a PNG that is shown in the classes' colours, and read as their numbers."""
+    import numpy as np
+    from PIL import Image
+
     if labels.max() > 255:
         raise ValueError(f"expected class numbers up to 255 in a PNG, got {labels.max()}")
     picture = Image.fromarray(labels.astype(np.uint8), "P")
@@ -135,6 +144,9 @@ def overlay_file(
     image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float
 ) -> bytes:
     """The image with its classes' colours over it."""
+    import numpy as np
+    from PIL import Image
+
     colours = np.asarray(palette, np.uint8)[labels].astype(np.float32)
     mixed = (1 - opacity) * image + opacity * colours
     return _png(Image.fromarray(np.round(mixed).astype(np.uint8)))
