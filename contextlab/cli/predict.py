@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     names, palette = model.class_names, model.palette
     model, words = asked_so(model.to(device), stored, options)
     home.usable(options.out)
-    say(f"{stored.config.name} on {device}{words and ', '}{words}: {len(jobs)} images")
+    say(f"{stored.config.name} on {device}{words and ', '}{words}; images: {len(jobs)}")
     counts, bad = np.zeros(len(names), np.int64), []
     bar = training.progress_bar(len(jobs), show=options.progress, title="images")
     with bar:
@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
             bar.update()
     if counts.any():
         say("\n".join(_images.shares(counts, names)))
-        say(f"{len(jobs) - len(bad)} overlays and label files are in {options.out}")
+        done = len(jobs) - len(bad)
+        say(f"{done} of {len(jobs)} labelled; overlays and label files are in {options.out}")
     if bad:
         raise ValueError("\n".join([f"{len(bad)} of {len(jobs)} images are left out", *bad]))
 

@@ -54,7 +54,7 @@ def test_files_hold_what_the_network_says(label, trained, tmp_path, capsys):
     ]
     assert label(images[0], tmp_path / "deep", "--opacity", "0.25") == 0
     said = capsys.readouterr().out
-    assert "3 images" in said and "3 overlays and label files are in" in said
+    assert "images: 3" in said and "3 of 3 labelled; overlays and label files are in" in said
     for name, image in zip(("a", "in/b", "c"), images):
         pixels, labels = wanted(trained.model(), image)
         with Image.open(tmp_path / "out" / f"{name}.labels.png") as picture:
@@ -92,7 +92,7 @@ def test_bad_images_are_named_and_the_others_labelled(label, tmp_path, capsys):
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(folder / "floats.tif")
     assert label(folder) == 2
     said, wrong = capsys.readouterr()
-    assert "1 overlays" in said and wrong.startswith("error: 3 of 4 images are left out\n")
+    assert "1 of 4 labelled" in said and wrong.startswith("error: 3 of 4 images are left out\n")
     for name in ("cut.png", "words.jpg", "floats.tif"):
         assert f"{folder / name} is no image that Pillow can read" in wrong
     assert "whose range nobody says" in wrong and wrong.count("save it anew") == 3
@@ -121,7 +121,7 @@ def test_answers_beside_the_images_are_not_labelled_themselves(label, tmp_path, 
     before = image.read_bytes()
     for _ in range(2):
         assert label(folder, "--out", folder) == 0
-        assert ": 1 images" in capsys.readouterr().out
+        assert "images: 1\n" in capsys.readouterr().out
     assert image.read_bytes() == before
     names = {path.name for path in folder.iterdir()}
     assert names == {"a.png", "a.labels.png", "a.overlay.png", home.MARK}
