@@ -14,7 +14,7 @@ HOUSE = Path(contextlab.__file__).parent
 
 #: parts that a part may know of the house, and the libraries it may use beside Python's own
 ARROWS: dict[str, tuple[str, str]] = {
-    "__init__": ("modules", ""),
+    "__init__": ("modules runs", ""),
     "home": ("", ""),
     "extras": ("", ""),
     "modules": ("", "torch einops"),
@@ -25,6 +25,7 @@ ARROWS: dict[str, tuple[str, str]] = {
         "home",
         "torch einops numpy torchvision accelerate torchmetrics safetensors tqdm",
     ),
+    "inference": ("", "torch"),
     "costs": (
         "modules backbones networks",
         "torch einops numpy matplotlib torchinfo torchvision",
@@ -44,7 +45,8 @@ ARROWS: dict[str, tuple[str, str]] = {
     ),
     "machine": ("home training", "torch"),
     "cli": (
-        "home modules backbones networks data training costs probes views runs claims machine",
+        "home modules backbones networks data training inference costs probes views runs claims "
+        "machine",
         "torch numpy PIL matplotlib",
     ),
     "__main__": ("cli", ""),

@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, runs, catalogue, bill, claims.
+"""The command line: train, evaluate, predict, runs, catalogue, bill, claims.
 
 One file a command: ``add`` gives it its words, ``run`` does its work. Whatever a command needs is
 imported when it runs and not before, so that help answers at once and needs no extra installed.
@@ -20,6 +20,7 @@ from ._words import plain_output, spoken
 COMMANDS = {
     "train": "train a network, or continue its training",
     "evaluate": "score a stored run again",
+    "predict": "label image files with a finished run",
     "runs": "train the runs that the lessons show",
     "catalogue": "the context modules",
     "bill": "the papers' cost tables, recomputed row by row",

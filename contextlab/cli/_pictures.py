@@ -8,14 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from contextlab.runs import Run
-
-
-def whole(run: Run, weights: str | None) -> nn.Module:
-    """A network that takes images: that of a frozen run needs its backbone's weights again."""
-    usual = run.config.backbone_options.get("weights", "imagenet")
-    return run.model(backbone=(weights or usual) if run.config.frozen else None)
-
 
 def write_picture(path: Path, picture: bytes) -> None:
     """Write a PNG file; one that is there must be ours."""
@@ -25,17 +17,15 @@ def write_picture(path: Path, picture: bytes) -> None:
     write_atomically(path, picture)
 
 
-def predictions(run: Run, root: Path | None, weights: str | None, count: int = 4) -> bytes:
+def predictions(dataset, model: nn.Module, count: int = 4) -> bytes:
     """Image, labels and prediction of some images as a PNG, with a legend of the classes."""
     import torch
 
-    from contextlab import runs
     from contextlab.views import new_figure, png
     from contextlab.views.figures import legend_row, picture
     from contextlab.views.palette import paint, pixels
 
-    dataset = runs.build_data(run.config, root=root)
-    model = whole(run, weights)
+    device = next(model.parameters()).device
     chosen = [(2 * k + 1) * len(dataset) // (2 * count) for k in range(min(count, len(dataset)))]
     height, width = dataset[0][1].shape
     row = 3 * height / width + 0.25
@@ -44,7 +34,7 @@ def predictions(run: Run, root: Path | None, weights: str | None, count: int = 4
     for line, index in enumerate(chosen):
         image, labels = dataset[index]
         with torch.inference_mode():
-            predicted = model(image[None]).argmax(1)[0]
+            predicted = model(image[None].to(device)).argmax(1)[0].cpu()
         maps = {
             f"image {index}": pixels(image),
             "labels": paint(labels.numpy(), dataset.palette),

@@ -56,14 +56,13 @@ def run(options: argparse.Namespace) -> None:
     from contextlab import home, runs, training
 
     from ._pictures import predictions, write_picture
-    from ._stored import other, stored
 
     config = _config(options)
     folder = options.out or home.home() / "trained" / config.name
     path, weights, picture = (folder / name for name in FILES)
     if path.is_file():
-        done = stored(path)
-        if different := other(done.config, config):
+        done = runs.stored(path)
+        if different := _other(done.config, config):
             raise ValueError(
                 f"{folder} holds a run of another configuration ({different}): "
                 "choose another folder with --out"
@@ -92,7 +91,9 @@ def run(options: argparse.Namespace) -> None:
     seconds = done.history.seconds
     say(f"{seconds:.0f} s of training, {seconds / done.history.done:.2f} s a step, {done.machine}")
     if training.processes()[0] == 0:
-        write_picture(picture, predictions(done, options.root, options.weights))
+        scenes = runs.build_data(config, root=options.root)
+        model = runs.load(done, weights=options.weights)
+        write_picture(picture, predictions(scenes, model))
         say(f"{FILES[0]}, {FILES[1]} and {FILES[2]} are in {folder}")
 
 
@@ -121,6 +122,14 @@ def _config(options: argparse.Namespace) -> Config:
         return usual
     more = usual.backbone_options | more
     return runs.camvid(options.context, frozen=options.frozen, **given, backbone_options=more)
+
+
+def _other(one: Config, wanted: Config) -> str:
+    """The settings in which two configurations differ, in words; nothing if they are the same."""
+    if one.hash == wanted.hash:
+        return ""
+    have, want = one.to_dict(), wanted.to_dict()
+    return ", ".join(key for key in have | want if have.get(key) != want.get(key))
 
 
 def _option(words: str) -> tuple[str, object]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from contextlab import context
 from contextlab.backbones import DilatedResNet
 from contextlab.backbones.course import conv_bn_relu
 from contextlab.backbones.efficientformer import AnySizeAttention
-from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite
+from contextlab.modules import CBAM, RectangularAttention, SqueezeExcite, context
 from contextlab.modules.graph_guided import edges
 from contextlab.networks.classification import NodeGate
 

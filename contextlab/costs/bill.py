@@ -14,8 +14,8 @@ from functools import cache, partial
 import torch
 from torch import nn
 
-from contextlab import context
 from contextlab.backbones.course import conv_bn_relu
+from contextlab.modules import context
 from contextlab.modules.graph_guided import SIX
 from contextlab.networks.cgrseg import VARIANTS, CGRSeg, cgrseg
 from contextlab.networks.classification import classifier

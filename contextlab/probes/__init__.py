@@ -6,6 +6,7 @@ channels know), :mod:`~contextlab.probes.objects` (who gains on large objects an
 :mod:`~contextlab.probes.cooccurrence` (who sees which colours go together),
 :mod:`~contextlab.probes.agreement` (how far pixels share a label),
 :mod:`~contextlab.probes.confusion` (which look-alikes are taken for each other),
+:mod:`~contextlab.probes.detail` (how borders are drawn, and how objects fare by their size),
 :mod:`~contextlab.probes.leakage` (where a class's gradient goes),
 :mod:`~contextlab.probes.pruning` (what fewer neighbours cost) and
 :mod:`~contextlab.probes.rectangular` (what rows and columns can draw).

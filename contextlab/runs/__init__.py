@@ -38,6 +38,7 @@ from contextlab.runs.config import (
     streets,
 )
 from contextlab.runs.frozen import FrozenHead, StoredMaps
+from contextlab.runs.loading import load, palette, stored
 from contextlab.runs.store import (
     MANY,
     SHIPPED,
@@ -72,12 +73,15 @@ __all__ = [
     "find",
     "find_in",
     "lines",
+    "load",
     "load_or_train",
     "machine",
     "named",
     "need_shipped",
+    "palette",
     "read",
     "shipped_folder",
+    "stored",
     "streets",
     "train",
     "train_and_compare",

@@ -18,6 +18,7 @@ from .accuracy import demand_bars
 from .affinity import affinity_figure
 from .answers import answers_figure
 from .bill_figure import bill_figure, bill_in_words
+from .confusion import confusion_figure
 from .curves import cost_curves, training_curves
 from .figures import new_figure, png, show, styled
 from .gates import gates_figure
@@ -139,6 +140,7 @@ __all__ = [
     "cells_figure",
     "chain_figure",
     "cone_figure",
+    "confusion_figure",
     "cost_curves",
     "cost_scatter",
     "course_map",

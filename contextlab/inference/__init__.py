@@ -1,0 +1,8 @@
+"""From a network to its answer about an image: whole, in windows, at several scales, mirrored.
+
+Knows networks through their contract only: a network maps images to logits.
+"""
+
+from .averaged import Averaged, average, starts
+
+__all__ = ["Averaged", "average", "starts"]
