@@ -8,7 +8,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._own import WORDS, add_files
+from ._own import WORDS, add_classes, add_files
 from ._words import add_progress, say
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", type=Path, help="where the data set lies")
     add_files(parser)
+    add_classes(parser)
     for name in ("val", "test"):
         parser.add_argument(
             f"--{name}-share", type=float, metavar="SHARE", help="of the pairs (folder)"
@@ -37,15 +38,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--longest", type=int, metavar="PIXELS", help="shrink to on the longer side (folder)"
     )
     parser.add_argument("--out", type=Path, help="folder of the result; one in the home by default")
-    parser.add_argument("--backbone", help="a pretrained network by timm's name (camvid)")
+    parser.add_argument("--backbone", help="a pretrained network by timm's name (camvid, folder)")
     parser.add_argument(
         "--backbone-option",
         action="append",
         metavar="NAME=VALUE",
         type=_option,
-        help="what timm's network takes besides (camvid)",
+        help="what timm's network takes besides (camvid, folder)",
     )
-    parser.add_argument("--output-stride", type=int, help="of the backbone's last map (camvid)")
+    parser.add_argument(
+        "--output-stride", type=int, help="of the backbone's last map (camvid, folder)"
+    )
     parser.add_argument(
         "--frozen", action="store_true", help="keep the pretrained backbone as it is (camvid)"
     )
