@@ -5,34 +5,16 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from own_files import COLOURS, NAMES, TABLE, numbers, pairs, pixels, save
+from PIL import Image, ImageOps
 
 from contextlab import data
 from contextlab.data import ClassTable, Folder
 
-NAMES = ["field", "hedge", "path"]
-COLOURS = [(10, 200, 30), (90, 60, 0), (255, 255, 255)]
-TABLE = [[name, value, colour] for value, (name, colour) in enumerate(zip(NAMES, COLOURS))]
-
-
-def numbers(seed: int, size=(6, 8), high: int = 3) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, high, size, dtype=np.uint8)
-
-
-def pixels(seed: int, size=(6, 8)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
 
 @pytest.fixture
 def places(tmp_path):
-    """Five pairs in folders that are nested differently."""
-    for k, stem in enumerate("abcde"):
-        image = tmp_path / "images" / ("deep/er" if k % 2 else "") / f"{stem}.png"
-        mask = tmp_path / "masks" / f"{k // 2}" / f"{stem}.png"
-        for path, array in ((image, pixels(k)), (mask, numbers(k))):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(path)
-    return tmp_path / "images", tmp_path / "masks"
+    return pairs(tmp_path)
 
 
 def test_an_item_is_its_two_files_wherever_they_lie(places):
@@ -103,22 +85,6 @@ def test_masks_may_share_one_ending(places):
     assert Folder("all", *places, NAMES).names == tuple("abcde")
 
 
-def save(path, array: np.ndarray, kind: str) -> None:
-    """The same labels as a file of another kind."""
-    if kind == "palette":
-        picture = Image.fromarray(array, mode="P")
-        picture.putpalette([part for colour in COLOURS for part in colour])
-    elif kind == "colour":
-        picture = Image.fromarray(np.array(COLOURS, np.uint8)[array])
-    elif kind == "grey in three channels":
-        picture = Image.fromarray(np.repeat(array[..., None], 3, 2))
-    elif kind == "16 bit":
-        picture = Image.fromarray(array.astype(np.uint16))
-    else:
-        picture = Image.fromarray(array)
-    picture.save(path)
-
-
 @pytest.mark.parametrize(
     ("kind", "columns"),
     [
@@ -167,8 +133,6 @@ def test_an_image_is_shown_as_its_exif_data_say(places, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(stored).save(path, exif=exif, quality=95)
-    from PIL import ImageOps  # the yardstick
-
     shown = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     labels = (shown[..., 0] > 128).astype(np.uint8)
     Image.fromarray(labels).save(mask)

@@ -6,18 +6,23 @@ import zlib
 
 import numpy as np
 import pytest
+from own_files import COLOURS, TABLE, numbers, pairs, pixels, save
 from PIL import Image
-from test_folder import COLOURS, TABLE, numbers, pixels, places, save  # noqa: F401
 
 from contextlab import data
 from contextlab.data import ClassTable
+
+
+@pytest.fixture
+def places(tmp_path):
+    return pairs(tmp_path)
 
 
 def words(found: data.Survey) -> tuple[str, str]:
     return "\n".join(found.problems), "\n".join(found.notes)
 
 
-def test_a_good_set_has_nothing_to_mend(places):  # noqa: F811
+def test_a_good_set_has_nothing_to_mend(places):
     told = []
     found = data.survey(*places, TABLE, progress=lambda *step: told.append(step))
     assert found.pairs == 5 and not found.problems and not found.notes and not found.guessed
@@ -27,7 +32,7 @@ def test_a_good_set_has_nothing_to_mend(places):  # noqa: F811
     assert "nothing has to be mended" in str(found) and "field" in str(found)
 
 
-def test_everything_that_is_broken_is_said_at_once(places):  # noqa: F811
+def test_everything_that_is_broken_is_said_at_once(places):
     images, masks = places
     next(masks.rglob("a.png")).unlink()  # half a pair
     (masks / "z.png").write_bytes(next(masks.rglob("b.png")).read_bytes())
@@ -50,7 +55,7 @@ def test_everything_that_is_broken_is_said_at_once(places):  # noqa: F811
     assert "never drawn: wall" in know
 
 
-def test_images_that_are_read_in_another_way_are_named(places):  # noqa: F811
+def test_images_that_are_read_in_another_way_are_named(places):
     images, masks = places
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -91,7 +96,7 @@ def _sixteen_bits_in_colour(path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["index", "palette", "colour"])
-def test_the_guessed_table_reads_what_it_was_guessed_from(places, tmp_path, kind):  # noqa: F811
+def test_the_guessed_table_reads_what_it_was_guessed_from(places, tmp_path, kind):
     for k, stem in enumerate("abcde"):
         array = numbers(k)
         if kind == "index":
@@ -113,7 +118,7 @@ def test_the_guessed_table_reads_what_it_was_guessed_from(places, tmp_path, kind
         assert sorted(told) == sorted(map(list, COLOURS))
 
 
-def test_masks_that_no_table_can_be_guessed_from(places):  # noqa: F811
+def test_masks_that_no_table_can_be_guessed_from(places):
     save(next(places[1].rglob("a.png")), numbers(0), "colour")
     found = data.survey(*places)
     assert found.table is None and "masks are of two kinds" in words(found)[0]
@@ -126,7 +131,7 @@ def test_masks_that_no_table_can_be_guessed_from(places):  # noqa: F811
     assert "1 masks are JPEGs" in words(data.survey(*places))[0]
 
 
-def test_with_lists_only_what_they_name_has_to_be_whole(places, tmp_path):  # noqa: F811
+def test_with_lists_only_what_they_name_has_to_be_whole(places, tmp_path):
     next(places[1].rglob("a.png")).unlink()
     (tmp_path / "train.txt").write_text("b\nc\n")
     found = data.survey(*places, TABLE, lists=tmp_path)
