@@ -113,13 +113,13 @@ def survey(
 
 def _partners(found: Survey, files: own.Files, listed: bool) -> None:
     where = found.notes if listed else found.problems
-    for words, odd in (
-        ("without a mask: {}. Draw one, or move the image away", files.images),
-        ("without an image: {}. Bring it, or move the mask away", files.masks),
-        ("beside another of the same stem: {}. Keep one of them", files.doubled),
+    for what, remedy, odd in (
+        ("images without a mask", "draw one, or move the image away", files.images),
+        ("masks without an image", "bring it, or move the mask away", files.masks),
+        ("files beside another of the same stem", "keep one of them", files.doubled),
     ):
         if odd:
-            where.append(f"{len(odd)} {words.format(_examples(odd))}")
+            where.append(f"{what}: {_examples(odd)}: {remedy}")
 
 
 class _Look:
@@ -143,17 +143,17 @@ class _Look:
         if mask is None:
             return
         if mask_path.suffix.lower() in own.SMEARED:
-            self.mend["masks are JPEGs, which do not keep what was drawn: export PNG"].append(
-                mask_path
-            )
+            self.mend[
+                "masks that are JPEGs, which do not keep what was drawn; export PNG instead"
+            ].append(mask_path)
         if image is not None:
             try:
                 _, mask, along = own.upright(image, mask)
                 if along:
-                    words = "masks were drawn on the image as it is stored, and are turned with it"
+                    words = "masks drawn on the image as it is stored, which are turned with it"
                     self.know[words].append(mask_path)
             except ValueError as error:
-                words = "masks are not of their image's size: make both of one size"
+                words = "masks that are not of their image's size; make both of one size"
                 self.mend[words].append(f"{mask_path} {error}")
         self.values(mask, mask_path)
 
@@ -161,20 +161,20 @@ class _Look:
         try:
             return own.read(path)
         except (ValueError, OSError):
-            self.mend["files are cut, damaged or no pictures: bring them anew"].append(path)
+            self.mend["files that are cut, damaged or no pictures; bring them anew"].append(path)
             return None
 
     def kind(self, image: Image.Image, path: Path) -> None:
         if own.orientation(image) != 1:
-            self.know["images are turned by their EXIF data, and are shown upright"].append(path)
+            self.know["images turned by their EXIF data, which are shown upright"].append(path)
         if image.mode == "CMYK":
-            self.know["images are CMYK, and become RGB of slightly other colours"].append(path)
+            self.know["images in CMYK, which become RGB of slightly other colours"].append(path)
         if image.mode == "F":
-            self.mend["images hold fractions: save them with 8 or 16 bit"].append(path)
+            self.mend["images that hold fractions; save them with 8 or 16 bit"].append(path)
         elif image.mode.startswith("I") or _sixteen(path):
-            self.know["images have 16 bit a channel, and are read as 8 bit"].append(path)
+            self.know["images of 16 bit a channel, which are read as 8 bit"].append(path)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            self.know["images have transparent parts, which are read as if they had none"].append(
+            self.know["images with transparent parts, which are read as if they had none"].append(
                 path
             )
 
@@ -184,9 +184,7 @@ class _Look:
         try:
             found, counts = np.unique(codes(mask, by_colour), return_counts=True)
         except ValueError as error:
-            self.mend[f"masks cannot be read by the class table; the first one {error}"].append(
-                path
-            )
+            self.mend[f"masks that the class table cannot read (it {error})"].append(path)
             return
         seen = self.seen[by_colour]
         self.example.setdefault(by_colour, path)
@@ -205,9 +203,9 @@ class _Look:
 
     def tell(self, found: Survey, ignore: list) -> None:
         for words, paths in self.know.items():
-            found.notes.append(f"{len(paths)} {words}: {_examples(paths)}")
+            found.notes.append(f"{words}: {_examples(paths)}")
         for words, paths in self.mend.items():
-            found.problems.append(f"{len(paths)} {words}: {_examples(paths)}")
+            found.problems.append(f"{words}: {_examples(paths)}")
         if len(self.sizes) > 1:
             some = (f"{n} of {w} x {h}" for (w, h), n in self.sizes.most_common(SHOWN))
             found.notes.append(
@@ -287,5 +285,5 @@ def _sixteen(path: Path) -> bool:
 
 
 def _examples(paths: list) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(map(str, paths[:SHOWN])) + more
+    more = ", ..." if len(paths) > SHOWN else ""
+    return f"{len(paths)} ({', '.join(map(str, paths[:SHOWN]))}{more})"

@@ -45,10 +45,10 @@ def test_everything_that_is_broken_is_said_at_once(places):
     found = data.survey(images, masks, [*TABLE, ["wall", 3, None]])
     mend, know = words(found)
     for said in (
-        r"1 without a mask: .*a.png",
-        r"1 without an image: .*z.png",
-        r"1 files are cut, damaged or no pictures: bring them anew: .*c.png",
-        r"1 masks are not of their image's size: .*d.png is 8 x 5 pixels, its image 8 x 6",
+        r"images without a mask: 1 \(.*a.png\)",
+        r"masks without an image: 1 \(.*z.png\)",
+        r"cut, damaged or no pictures; bring them anew: 1 \(.*c.png\)",
+        r"not of their image's size; .*: 1 .*d.png is 8 x 5 pixels, its image 8 x 6",
         r"value 77 belongs to no class: 3 pixels in 1 masks, such as .*e.png",
     ):
         assert re.search(said, mend), (said, mend)
@@ -72,11 +72,11 @@ def test_images_that_are_read_in_another_way_are_named(places):
     mend, know = words(found)
     assert mend == ""
     for said in (
-        "1 images are turned by their EXIF data",
-        "1 masks were drawn on the image as it is stored",
-        "1 images are CMYK",
-        "2 images have 16 bit a channel",
-        "1 images have transparent parts",
+        "images turned by their EXIF data, which are shown upright: 1",
+        "masks drawn on the image as it is stored",
+        "images in CMYK, which become RGB of slightly other colours: 1",
+        "images of 16 bit a channel, which are read as 8 bit: 2",
+        "images with transparent parts",
         "images of 2 sizes (4 of 8 x 6, 1 of 6 x 8): training cuts a crop",
     ):
         assert said in know, said
@@ -128,13 +128,13 @@ def test_masks_that_no_table_can_be_guessed_from(places):
     assert "more than 4096 different" in words(data.survey(*places))[0]
     mask.unlink()
     Image.fromarray(numbers(0)).save(mask.with_suffix(".jpg"))
-    assert "1 masks are JPEGs" in words(data.survey(*places))[0]
+    assert "masks that are JPEGs" in words(data.survey(*places))[0]
 
 
 def test_with_lists_only_what_they_name_has_to_be_whole(places, tmp_path):
     next(places[1].rglob("a.png")).unlink()
     (tmp_path / "train.txt").write_text("b\nc\n")
     found = data.survey(*places, TABLE, lists=tmp_path)
-    assert not found.problems and "1 without a mask" in words(found)[1]
+    assert not found.problems and "images without a mask: 1" in words(found)[1]
     (tmp_path / "train.txt").write_text("a\n")
     assert "names 1 images that are not there" in words(data.survey(*places, lists=tmp_path))[0]
