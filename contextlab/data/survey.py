@@ -250,6 +250,10 @@ class _Look:
         ]
         if void:
             rows.append(Row(IGNORE, IGNORE_INDEX, None))
+            found.notes.append(
+                "the value 255 is guessed to mean pixels that do not count: if it is a class, give "
+                "its row in the table a name"
+            )
         found.table, found.guessed = ClassTable(rows, "the guess").ignoring(ignore), True
 
     def classes(self, found: Survey) -> None:

@@ -104,6 +104,7 @@ def test_the_guessed_table_reads_what_it_was_guessed_from(places, tmp_path, kind
         save(next(places[1].rglob(f"{stem}.png")), array, kind)
     found = data.survey(*places)
     assert found.guessed and not found.problems
+    assert ("value 255 is guessed" in words(found)[1]) == (kind == "index")
     assert found.table.names == ("class 0", "class 1", "class 2")
     found.table.write(tmp_path / "classes.csv")
     folder = data.Folder("all", *places, tmp_path / "classes.csv")
