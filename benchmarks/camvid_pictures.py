@@ -51,8 +51,9 @@ class Streets:
 
     @cache  # noqa: B019 - one object a process
     def head(self, label: str) -> nn.Module:
-        """The trained head of a condition of the experiment "CamVid", seed 0."""
-        config = claims.configs("CamVid")[label][0]
+        """The trained head of a condition of the experiment "CamVid", seed 0, or of a module."""
+        known = claims.configs("CamVid")
+        config = known[label][0] if label in known else claims.experiments.on_camvid(label)(0)
         given = self.folder and runs.find_in(self.folder, config)
         found = given or runs.find(config)
         if found is not None and found.weights is not None:
@@ -156,6 +157,82 @@ def kept(streets: Streets, frame: int = 180, query: tuple[int, int] = (15, 27)) 
     return views.kept_figure(image, panels, query, labels=small)[0]
 
 
+def calibrated(streets: Streets, frame: int = 180, channels: int = 3) -> Figure:
+    """What rows and columns draw in a trained attention, and what its strips make of it.
+
+    Of each of some classes the channel whose gate tells it best from all others.
+    """
+    few = [*range(0, len(streets.frames), 10), frame]
+    slot = streets.head("rectangular_attention").slot
+    maps = torch.cat([*streets.maps("rectangular_attention", few)])
+    with torch.no_grad():
+        regions, gates = slot.region(maps), slot.gate(maps)
+    labels = torch.stack([streets.frames[i][1] for i in few])
+    told = inside.selectivity(gates, inside.at_middle(labels, gates.shape[2:]))
+    names, shown, seen = streets.frames.classes, {}, set()
+    for k in told.single.argsort(descending=True).tolist():
+        best = int(told.best[k])
+        if best not in seen and len(seen) < channels:
+            seen.add(best)
+            shown[f"{names[best]}, channel {k}"] = regions[-1, k], gates[-1, k]
+    return views.calibrated_figure(streets.frames[frame][0], shown)[0]
+
+
+def own_prototypes(streets: Streets, frame: int = 180) -> Figure:
+    """Each pixel named after the nearest prototype: the data set's, and two kinds of the image's.
+
+    Those of the image are means over the soft regions of a first answer, as in OCR and CGRSeg, and
+    over the regions of its labels. Classes that are not labelled in a frame are no choice in it.
+    """
+    train, backbone = data.build("camvid", "train", root=streets.root), streets.backbone()
+    names, palette = streets.frames.classes, streets.frames.palette
+
+    def seen(dataset, index: int) -> tuple[Tensor, Tensor]:
+        image, labels = dataset[index]
+        x = backbone(image[None])[0]
+        rows, columns = (_middles(a, b) for a, b in zip(labels.shape, x.shape[1:]))
+        return x, labels[rows][:, columns]
+
+    def means(x: Tensor, labels: Tensor) -> Tensor:
+        return torch.stack([x[:, labels == k].mean(1) for k in range(len(names))], 1).nan_to_num()
+
+    def alike(x: Tensor, p: Tensor) -> Tensor:
+        return torch.einsum("c k, c y x -> k y x", F.normalize(p, dim=0), F.normalize(x, dim=0))
+
+    few = [seen(train, i) for i in range(0, len(train), 12)]
+    every = torch.cat([x.flatten(1) for x, _ in few], 1)
+    shared = means(every, torch.cat([labels.flatten() for _, labels in few]))
+    right: dict[str, list[float]] = {}
+    for index in [*range(0, len(streets.frames), 15), frame]:
+        x, labels = seen(streets.frames, index)
+        first = alike(x, shared)
+        found = x.flatten(1) @ (30 * first).flatten(1).softmax(1).T
+        choices = {
+            "the data set's": first,
+            "the image's, found": alike(x, found),
+            "the image's, labelled": alike(x, means(x, labels)),
+        }
+        absent = torch.tensor([not (labels == k).any() for k in range(len(names))])
+        said = {
+            name: choice.masked_fill(absent[:, None, None], -2) for name, choice in choices.items()
+        }
+        counted = labels < len(names)
+        for name, choice in said.items():
+            share = (choice.argmax(0) == labels)[counted].float().mean()
+            right.setdefault(name, []).append(float(share))
+    image, labels = streets.frames[frame]
+    large = {
+        name: F.interpolate(choice[None], labels.shape, mode="bilinear")[0].argmax(0)
+        for name, choice in said.items()
+    }
+    mean = {name: sum(shares[:-1]) / (len(shares) - 1) for name, shares in right.items()}
+    words = ", ".join(f"{name} {share:.0%}" for name, share in mean.items())
+    title = f"right, a mean over {len(next(iter(right.values()))) - 1} frames: {words}"
+    return views.scene(
+        image, labels, classes=names, palette=palette, prediction=large, title=title
+    )[0]
+
+
 def _middles(side: int, cells: int) -> Tensor:
     return ((torch.arange(cells) + 0.5) * side / cells).long()
 
@@ -167,6 +244,8 @@ PICTURES: dict[str, Callable[[Streets], Figure]] = {
     "08_camvid_states.png": states,
     "09_camvid_look_alikes.png": look_alikes,
     "10_camvid_kept.png": kept,
+    "11_camvid_calibrated.png": calibrated,
+    "12_camvid_prototypes.png": own_prototypes,
 }
 
 

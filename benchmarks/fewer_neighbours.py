@@ -5,8 +5,8 @@
 FULL and LOCAL + GRID of the experiment "G, heads", all seeds whose weights are there. Each is
 pruned to shares of its neighbours, by affinity, at random and by the lowest affinity, and the share
 is chosen on one half of the images and judged on the other. Then windows of the image are covered,
-and gradients taken, at marked pixels; there as many FULL heads are the control, whose weights do not
-come with the course. Half an hour on one core.
+and gradients taken, at marked pixels; there as many FULL heads are the control, whose weights do
+not come with the course. Half an hour on one core.
 """
 
 from __future__ import annotations

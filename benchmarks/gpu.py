@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from cgrseg import NETWORKS as PUBLISHED
+from cgrseg import SMALL, throughput
 from modules import PASSES, build, call, setting
 from torch import nn
 
@@ -217,6 +219,12 @@ def one_step(name: str, version: str, device: str, smoke: bool) -> dict:
     return {**found, "images": list(size), "images a second": 1e3 * size[0] / found["ms"]}
 
 
+def fastest(name: str, device: str, smoke: bool) -> dict:
+    """Images a second of a published network at the largest batch."""
+    networks, side, largest = (SMALL, 64, 2) if smoke else (PUBLISHED, 512, 1024)
+    return {"state": "measured", **throughput(networks[name]().to(device), side, device, largest)}
+
+
 def boxed(command: list[str], seconds: float) -> tuple[int | None, str]:
     """A command's exit status, None where its time was over, and what it wrote."""
     where = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
@@ -295,6 +303,8 @@ def jobs(chosen: argparse.Namespace, left: Callable[[], float]) -> Iterator[Job]
         for version in VERSIONS[: 1 if smoke else 2]:
             key = {"name": name, "version": version}
             yield "networks", key, functools.partial(one_step, name, version, device, smoke)
+    for name in SMALL if smoke else PUBLISHED:
+        yield "throughput", {"name": name}, functools.partial(fastest, name, device, smoke)
     budget = "smoke" if smoke else "full"
     # what trains takes half of what is left at most, so that the rest is measured too
     share = {"end": 0.0}
@@ -348,7 +358,7 @@ def main(arguments: list[str] | None = None) -> dict:
             title = " ".join(map(str, (section, *key.values())))
             print(title, file=sys.stderr)
             # one that took the whole command with it twice is left out the third time
-            lost = book.begin(title) >= 2 and section in ("modules", "networks")
+            lost = book.begin(title) >= 2 and section in ("modules", "networks", "throughput")
             found = {"state": "ended the command twice"} if lost else attempt(work, chosen.device)
             book.add({"section": section, **key, **found})
     finally:

@@ -20,7 +20,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.setenv("CONTEXTLAB_HOME", str(tmp_path / "home"))
     yield runpy.run_path(str(FOLDER / "gpu.py"))
-    for name in ("plain", "non_local", "modules"):
+    for name in ("plain", "non_local", "modules", "cgrseg"):
         sys.modules.pop(name, None)
 
 
@@ -30,6 +30,7 @@ def quick(gpu, monkeypatch):
     monkeypatch.setitem(names, "tests", lambda seconds: {"state": "passed"})
     monkeypatch.setitem(names, "trained", lambda *_: {"state": "cut"})
     monkeypatch.setitem(names, "NETWORKS", {})
+    monkeypatch.setitem(names, "SMALL", {})
     monkeypatch.setitem(names, "measured", names["one_pass"])
     monkeypatch.setitem(names, "one_pass", lambda *_: {"state": "measured", "ms": 2.0, "MiB": 1.0})
     return names
@@ -58,6 +59,9 @@ def test_the_whole_way(gpu, monkeypatch, capsys, tmp_path):
     steps = [r for r in rows if r["section"] == "networks"]
     assert [r["name"] for r in steps] == ["fcn", "classifier"]
     assert all(r["state"] == "measured" and r["images a second"] > 0 for r in steps)
+    fast = [r for r in rows if r["section"] == "throughput"]
+    assert [(r["name"], r["batch"]) for r in fast] == [("CGRSeg-small", 2), ("FCN", 2)]
+    assert all(r["state"] == "measured" and r["images a second"] > 0 for r in fast)
     trained = {r["name"]: r for r in rows if r["section"] == "runs"}
     assert trained.keys() == {"non_local"}
     assert [(r["state"], r["steps"]) for r in trained.values()] == [("measured", 3)]

@@ -83,8 +83,8 @@ class AnySizeAttention(nn.Module):
         rows, columns = (torch.arange(side, device=table.device) for side in (h, w))
         dy = (rows[:: self.stride, None] - rows).abs()
         dx = (columns[:: self.stride, None] - columns).abs()
-        pairs = table[:, dy[:, None, :, None], dx[None, :, None, :]]
-        return rearrange(pairs, "n i j h w -> n (i j) (h w)")
+        pairs = table[:, :, dx][:, dy]  # one axis after the other takes whole lines, not numbers
+        return rearrange(pairs, "n i h j w -> n (i j) (h w)")
 
     def forward(self, x: Tensor) -> Tensor:
         """``b c h w -> b c h w``, or ``b o h/2 w/2`` where every second position asks."""

@@ -61,6 +61,8 @@ LOOKED_INTO = (
     "squeeze_reasoning",
 )
 
+# Of these experiments the cells that keep the weights of seed 0, because a lesson looks into them.
+OF_FIRST_SEED = {"G, learned": ("learned", "table"), "C, slot": ("RCA", "DPG")}
 # What claims look into: of these experiments the cells that keep the weights of every seed.
 OF_EVERY_SEED = {"G, heads": ("FULL", "LOCAL + GRID"), "C16": ("CGRSeg", "SegNeXt")}
 
@@ -85,9 +87,10 @@ def _with_weights(*, planned: bool = False) -> list[Config]:
         experiment = EXPERIMENTS[name]
         if planned or not experiment.planned:
             found += [experiment.cells[label](s) for label in labels for s in experiment.seeds]
-    learned = EXPERIMENTS["G, learned"]
-    if planned or not learned.planned:
-        found += [learned.cells[label](0) for label in ("learned", "table")]
+    for name, labels in OF_FIRST_SEED.items():
+        experiment = EXPERIMENTS[name]
+        if planned or not experiment.planned:
+            found += [experiment.cells[label](0) for label in labels]
     return _once(found)
 
 

@@ -33,6 +33,8 @@ class Recipe:
         aspect: stretch at the same area: width over height times a factor drawn from this range,
             e.g. ``(0.9, 1.1)``; ``None`` leaves it.
         crop: then cut a random window (height, width), padded with 255 where the image is smaller.
+        class_cap: draw the window anew, ten times at most, until every class covers less than this
+            share of its labelled pixels, e.g. 0.75; ``None`` takes the first.
         precision: ``"no"`` (float32) or ``"bf16"`` (autocast).
         channels_last: memory format of the convolutions.
         seed: of the sample order, the augmentation and dropout.
@@ -62,6 +64,7 @@ class Recipe:
     scale: tuple[float, float] | None = None
     aspect: tuple[float, float] | None = None
     crop: tuple[int, int] | None = None
+    class_cap: float | None = None
     precision: str = "no"
     channels_last: bool = False
     seed: int = 0
@@ -95,6 +98,9 @@ class Recipe:
             aspect is None or 0 < aspect[0] <= aspect[1], "aspect as (low, high), 0 < low", aspect
         )
         _check(crop is None or min(crop) >= 1, "crop as (height, width) in pixels", crop)
+        cap = self.class_cap
+        _check(cap is None or 0 < cap <= 1, "class_cap as a share in (0, 1]", cap)
+        _check(cap is None or crop is not None, "a crop beside class_cap", crop)
         for name, value in (("scale", scale), ("aspect", aspect)):
             _check(
                 value is None or crop is not None,
@@ -103,10 +109,10 @@ class Recipe:
             )
 
     def to_dict(self) -> dict:
-        """The numbers by name, mining and stretching only where they are done: older recipes do
-        not know of them."""
+        """The numbers by name; mining, stretching and capping only where they are done: older
+        recipes do not know of them."""
         absent = () if self.ohem is not None else ("ohem", "ohem_auxiliary")
-        absent += () if self.aspect is not None else ("aspect",)
+        absent += tuple(name for name in ("aspect", "class_cap") if getattr(self, name) is None)
         return {name: value for name, value in asdict(self).items() if name not in absent}
 
     def hash(self, *more: str) -> str:

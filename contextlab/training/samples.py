@@ -20,7 +20,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from contextlab.training.recipe import Recipe
 
-ORDER, AUGMENTATION, STRETCH = 0, 1, 2  # independent streams of random numbers
+ORDER, AUGMENTATION, STRETCH, AGAIN = 0, 1, 2, 3  # independent streams of random numbers
+TRIES = 10  # further windows, where the first holds too much of one class
 FAR = 16.0  # further from [0, 1] than any normalised image, and less than bytes as numbers
 GREY = 0.5  # what pads an image; its labels are padded with the ignored label
 
@@ -63,11 +64,12 @@ def draws(seed: int, step: int, batch: int) -> np.ndarray:
         batch: images a step.
 
     Returns:
-        float64 ``batch 5`` in [0, 1): flip, scale, top and left of the crop, and aspect, which has
-        a stream of its own.
+        float64 ``batch 25`` in [0, 1): flip, scale, top and left of the crop, aspect, and top and
+        left of ten further crops. The last two kinds have streams of their own.
     """
-    drawn = np.random.default_rng((seed, AUGMENTATION, step)).random((batch, 4))
-    return np.c_[drawn, np.random.default_rng((seed, STRETCH, step)).random(batch)]
+    widths = {AUGMENTATION: 4, STRETCH: 1, AGAIN: 2 * TRIES}
+    streams = {key: np.random.default_rng((seed, key, step)) for key in widths}
+    return np.hstack([streams[key].random((batch, width)) for key, width in widths.items()])
 
 
 def augment(
@@ -81,7 +83,7 @@ def augment(
         image: float32 ``3 h w`` in [0, 1].
         labels: int64 ``h w``.
         draw: numbers in [0, 1), one row of `draws`.
-        recipe: ``flip``, ``scale``, ``aspect`` and ``crop``.
+        recipe: ``flip``, ``scale``, ``aspect``, ``crop`` and ``class_cap``.
         ignore_index: what pads the labels.
 
     Returns:
@@ -99,20 +101,33 @@ def augment(
         image = transforms.resize_image(image, size, antialias=True)
         labels = transforms.resize_image(labels, size, InterpolationMode.NEAREST_EXACT)
     if recipe.crop is not None:
-        top, above, below = _place(image.shape[-2], recipe.crop[0], draw[2])
-        left, before, after = _place(image.shape[-1], recipe.crop[1], draw[3])
-        if above or below or before or after:
-            padding = [before, above, after, below]
-            image = transforms.pad_image(image, padding, fill=GREY)
-            labels = transforms.pad_image(labels, padding, fill=ignore_index)
-        image = transforms.crop_image(image, top, left, *recipe.crop)
-        labels = transforms.crop_image(labels, top, left, *recipe.crop)
+        places = np.r_[draw[2:4], draw[5:]].reshape(-1, 2)
+        for place in places[:1] if recipe.class_cap is None else places:
+            window = _crop(labels, recipe.crop, place, ignore_index)
+            if recipe.class_cap is None or _share(window, ignore_index) < recipe.class_cap:
+                break
+        image, labels = _crop(image, recipe.crop, place, GREY), window
     return image, labels[0]
 
 
 def _between(ends: tuple[float, float], draw: float) -> float:
     low, high = ends
     return low + (high - low) * draw
+
+
+def _crop(x: Tensor, crop: tuple[int, int], place: np.ndarray, fill: float) -> Tensor:
+    """A window of an image or of its labels, padded where they are smaller."""
+    top, above, below = _place(x.shape[-2], crop[0], place[0])
+    left, before, after = _place(x.shape[-1], crop[1], place[1])
+    if above or below or before or after:
+        x = transforms.pad_image(x, [before, above, after, below], fill=fill)
+    return transforms.crop_image(x, top, left, *crop)
+
+
+def _share(labels: Tensor, ignore_index: int) -> float:
+    """What the most frequent class covers of the labelled pixels; of none, all of them."""
+    counts = labels[labels != ignore_index].unique(return_counts=True)[1]
+    return float(counts.max() / counts.sum()) if len(counts) else 1.0
 
 
 def _place(side: int, window: int, draw: float) -> tuple[int, int, int]:

@@ -120,4 +120,29 @@ TRIALS: tuple[Trial, ...] = (
         ".contextlab-picture",
         ("ArrowLeft",),
     ),
+    Trial(
+        "11",
+        "the length of the strips",
+        ".widget-slider .noUi-handle",
+        ".contextlab-picture",
+        ("ArrowLeft",),
+    ),
+    Trial(
+        "11",
+        "click an object and see what its shadows draw",
+        'button[title="row 13, column 6"]',
+        ".contextlab-picture",
+    ),
+    Trial(
+        "11",
+        "multiply the shadows",
+        'button.widget-toggle-button:has-text("multiply")',
+        ".contextlab-picture",
+    ),
+    Trial(
+        "12",
+        "the prototype of the data set in place of the image's",
+        'button.widget-toggle-button:has-text("the data set")',
+        ".contextlab-picture",
+    ),
 )

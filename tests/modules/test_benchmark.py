@@ -32,7 +32,7 @@ def modules(monkeypatch):
     """The benchmark of all modules, imported as it is when run as a script."""
     monkeypatch.syspath_prepend(FOLDER)
     yield runpy.run_path(str(FOLDER / "modules.py"))
-    for name in ("plain", "non_local", "modules"):
+    for name in ("plain", "non_local", "modules", "cgrseg"):
         sys.modules.pop(name, None)
 
 
@@ -171,6 +171,67 @@ def test_benchmark_of_the_graph_guided_heads(modules, capsys, tmp_path):
     assert all(row["ms"] > 0 and row["peak (MiB)"] > 0 for row in rows)
     assert {row["edges, FULL / this"] for row in rows if "GRID" in row["version"]} == {15}
     assert "edges, FULL / this" in capsys.readouterr().out
+
+
+@pytest.fixture
+def cgrseg(modules):
+    return runpy.run_path(str(FOLDER / "cgrseg.py"))
+
+
+def test_benchmark_of_cgrseg(cgrseg, capsys, tmp_path):
+    file = tmp_path / "cgrseg.json"
+    arguments = ["--small", "--side", "64", "--repeats", "1", "--json", str(file)]
+    found = cgrseg["main"](arguments)
+    assert json.loads(file.read_text()) == found
+    parts = {"CGRSeg-small": ["backbone", "context", "reconstruction", "head", "resize"]}
+    parts["FCN"] = ["backbone", "head", "resize"]
+    keys = [(row["network"], row["layout"], row["pass"], row["part"]) for row in found["rows"]]
+    assert keys == [
+        (name, layout, title, part)
+        for layout in ("channels first", "channels last")
+        for title in ("forward", "training step")
+        for name in parts
+        for part in ("whole", *parts[name])
+    ]
+    assert all(row["ms"] > 0 for row in found["rows"])
+    assert sum(row.get("share", 0) for row in found["rows"]) == pytest.approx(4 * 2)
+    assert [row["time, ours / broadcast"] > 0 for row in found["decoder"]] == [True] * 4
+    assert {row["what"] for row in found["spent"]} > {"row strips", "column strips", "axial pools"}
+    assert all(0 < row["share"] < 1 for row in found["spent"])
+    assert {(row["strip"], row["pass"]) for row in found["strips"]} == {
+        (strip, title) for strip in ("1x11", "11x1") for title in ("forward", "forward + backward")
+    }
+    assert "throughput" not in found and "time, ours / broadcast" in capsys.readouterr().out
+
+
+def test_the_parts_of_a_network_are_the_network(cgrseg):
+    for make in cgrseg["SMALL"].values():
+        model, image = make().eval(), torch.rand(1, 3, 61, 64)
+        names, answers = [], []
+        for name, part, inputs in cgrseg["parts_of"](model, image):
+            names.append(name)
+            answers.append(part(*inputs))
+        assert names[-1] == "resize"
+        torch.testing.assert_close(answers[-1], model(image))
+
+
+def test_what_is_watched_is_left_as_it_was(cgrseg):
+    model, image = cgrseg["SMALL"]["CGRSeg-small"]().eval(), torch.rand(1, 3, 32, 32)
+    before = model(image)
+    with cgrseg["watched"](model) as seconds:
+        assert torch.equal(model(image), before)
+    assert all(value > 0 for value in seconds.values())
+    assert not any("forward" in vars(m) or "axes" in vars(m) for m in model.modules())
+
+
+@pytest.mark.parametrize("kernel", [3, 11, 21])
+def test_every_form_of_a_strip_is_the_convolution(cgrseg, kernel):
+    x = torch.randn(2, 4, 7, 5, dtype=torch.float64)
+    for sides in ((kernel, 1), (1, kernel)):
+        padding = [side // 2 for side in sides]
+        strip = torch.nn.Conv2d(4, 4, sides, padding=padding, groups=4).double()
+        for form in cgrseg["FORMS"].values():
+            torch.testing.assert_close(form(x, strip), strip(x), rtol=1e-11, atol=1e-11)
 
 
 def test_fewer_neighbours_are_measured_as_they_are_stored():

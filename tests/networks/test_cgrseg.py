@@ -13,7 +13,9 @@ from contextlab.costs import needed_macs
 from contextlab.costs._readings import cgrseg_flops
 from contextlab.modules import RectangularCalibration
 from contextlab.networks import CGRSeg, cgrseg
-from contextlab.networks.cgrseg import VARIANTS
+from contextlab.networks.cgrseg import RECIPES, VARIANTS
+from contextlab.training import Recipe
+from contextlab.training.optimisers import optimiser
 
 SHAPE = (1, 3, 512, 512)
 RANDOM = {"weights": "random"}
@@ -278,3 +280,35 @@ def test_a_variant_that_is_not_there_is_refused():
         cgrseg(5, "s")
     with pytest.raises(ValueError, match="two maps or more"):
         CGRSeg(backbone("resnet18", weights="random", out_indices=(4,)), 5)
+
+
+def test_the_recipes_are_the_papers(whole):
+    recipes = {name: Recipe(**found) for name, found in RECIPES.items()}
+    for recipe in recipes.values():
+        assert (recipe.optimiser, recipe.weight_decay, recipe.head_factor) == ("adamw", 0.01, 10)
+        assert (recipe.warmup, recipe.power, recipe.class_cap) == (1500, 1.0, 0.75)
+        assert recipe.scale == (0.5, 2.0) and recipe.flip
+    found = {n: (r.steps, r.batch, r.lr, r.crop) for n, r in recipes.items()}
+    assert found == {
+        "ADE20K": (160_000, 16, 1.2e-4, (512, 512)),
+        "COCO-Stuff": (80_000, 8, 1.2e-4, (512, 512)),
+        "Pascal Context": (80_000, 16, 6e-5, (480, 480)),
+    }
+    model = whole()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decaying = set()
+    for group in optimiser(model, recipes["ADE20K"]).param_groups:
+        members = {names[id(parameter)] for parameter in group["params"]}
+        backbones = {name.startswith("backbone.") for name in members}
+        assert len(backbones) == 1 and group["lr"] == pytest.approx(
+            1.2e-4 if backbones == {True} else 1.2e-3
+        )
+        decaying |= members if group["weight_decay"] else set()
+    last = {name.rpartition(".")[2] for name in decaying}
+    assert last == {"weight", "attention_biases", "gamma"}
+    norms = (nn.BatchNorm2d, nn.LayerNorm)
+    for name, module in model.named_modules():
+        if isinstance(module, norms):
+            assert not decaying & {f"{name}.weight", f"{name}.bias"}
+        if isinstance(module, RectangularCalibration):
+            assert f"{name}.gamma" in decaying

@@ -37,9 +37,10 @@ def test_draws_differ_by_seed_and_step_and_not_by_call():
 def test_what_is_stretched_has_a_stream_of_its_own():
     drawn = draws(3, 5, 400)
     assert np.array_equal(drawn[:, :4], np.random.default_rng((3, 1, 5)).random((400, 4)))
-    assert drawn.shape == (400, 5) and drawn.min() >= 0 and drawn.max() < 1
-    assert np.abs(np.corrcoef(drawn.T)[4, :4]).max() < 0.2
-    assert abs(drawn[:, 4].mean() - 0.5) < 0.05
+    assert drawn.shape == (400, 25) and drawn.min() >= 0 and drawn.max() < 1
+    assert np.array_equal(drawn[:, 4], np.random.default_rng((3, 2, 5)).random(400))
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(25)).max() < 0.25
+    assert np.abs(drawn[:, 4:].mean(0) - 0.5).max() < 0.06
 
 
 def coded(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,6 +93,52 @@ def test_an_image_is_stretched_at_its_area(scale, aspect, size):
     image, labels = augment(*coded(20, 20), np.full(5, 0.5), recipe)
     rows, columns = (labels != 255).any(1).sum(), (labels != 255).any(0).sum()
     assert (rows, columns) == size and image.shape == (3, 100, 100)
+
+
+def striped() -> tuple[torch.Tensor, torch.Tensor]:
+    """Forty columns of class 0, then forty of which every other one is of class 1."""
+    labels = torch.zeros(10, 80, dtype=torch.int64)
+    labels[:, 40::2] = 1
+    return labels.float().expand(3, -1, -1).clone(), labels
+
+
+def first_at_the_left(*others: float) -> np.ndarray:
+    """The numbers of one image whose window lies at the left, and then elsewhere."""
+    lefts = np.r_[others, np.zeros(10 - len(others))]
+    return np.r_[0, 0, 0, 0, 0, np.c_[np.zeros(10), lefts].ravel()]
+
+
+@pytest.mark.parametrize(
+    ("cap", "others", "left"),
+    [
+        (None, (0.99,), 0),  # the first window, whatever it holds
+        (0.75, (0.1, 0.99, 0.98), 60),  # the first of those that fit
+        (1.0, (0.2, 0.99), 60),  # less than the cap: one class alone is too much even for 1
+        (0.5, (0.99, 0.98), 0),  # none fits, so it is the last
+    ],
+)
+def test_a_window_is_drawn_anew_while_one_class_covers_it(cap, others, left):
+    recipe = Recipe(steps=1, crop=(10, 20), flip=False, class_cap=cap)
+    image, labels = augment(*striped(), first_at_the_left(*others), recipe)
+    assert torch.equal(labels, striped()[1][:, left : left + 20])
+    assert torch.equal(image, striped()[0][..., left : left + 20])
+
+
+def test_ignored_pixels_cover_nothing_of_a_window():
+    image, labels = striped()
+    labels[:, 41::2] = 255  # what is labelled at the right is of class 1 alone
+    labels[:, :20] = 255  # and at the left there is nothing
+    recipe = Recipe(steps=1, crop=(10, 20), flip=False, class_cap=0.75)
+    _, found = augment(image, labels, first_at_the_left(0.99, 0.5), recipe)
+    assert torch.equal(found, labels[:, 30:50])
+
+
+def test_a_run_with_a_cap_sees_more_of_the_rare_class():
+    def rare(cap):
+        recipe = Recipe(steps=4, batch=8, crop=(10, 20), flip=False, class_cap=cap)
+        return sum((labels == 1).sum() for _, labels in batches([striped()] * 8, recipe))
+
+    assert rare(0.75) > 1.3 * rare(None)
 
 
 def test_nearest_labels_are_those_of_the_pixel_centres():
