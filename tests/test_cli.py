@@ -406,6 +406,8 @@ def test_the_budgets_of_the_options_are_those_of_training():
             "as it is: give --backbone-option 'img_size=(36, 48)'",
         ),
         ("precision='no' if it was 'bf16'; and", "no --bf16; and"),
+        ("in a batch: give the recipe a crop", "in a batch: give --crop HEIGHT WIDTH"),
+        ("as test: give test= a share above 0", "as test: give --test-share a share above 0"),
         ("nothing of the kind", "nothing of the kind"),
     ],
 )

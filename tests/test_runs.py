@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -427,7 +428,9 @@ def test_group_norm_stands_where_batch_norm_stood():
 @pytest.mark.parametrize("cuda, precision", [(True, "bf16"), (False, "no")])
 def test_full_is_bf16_where_cuda_is(monkeypatch, cuda, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    settings = (runs.streets, runs.far, runs.camvid, lambda **b: runs.camvid(frozen=True, **b))
+    own = partial(runs.folder, {"classes": [["field", 0, None], ["hedge", 1, None]]})
+    frozen = partial(runs.camvid, frozen=True)
+    settings = (runs.streets, runs.far, runs.camvid, own, frozen)
     for setting in settings:
         full, quick = setting(budget="full"), setting(budget="quick")
         assert full.recipe["precision"] == precision

@@ -171,7 +171,6 @@ register(
                 "SegNeXt, DF2": _segnext(**DF2),
             },
             THREE,
-            planned=True,
         ),
         "C1": Experiment(
             "add rows and columns, multiply them, or do neither?",
@@ -266,7 +265,6 @@ register(
                 "DPG": on_streets(DPG),
             },
             THREE,
-            planned=True,
         ),
     }
 )  # fmt: skip

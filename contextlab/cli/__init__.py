@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, runs, catalogue, bill, claims.
+"""The command line: data, train, evaluate, predict, runs, catalogue, bill, claims.
 
 One file a command: ``add`` gives it its words, ``run`` does its work. Whatever a command needs is
 imported when it runs and not before, so that help answers at once and needs no extra installed.
@@ -18,6 +18,7 @@ import contextlab
 from ._words import plain_output, spoken
 
 COMMANDS = {
+    "data": "look at your own images and masks before a training",
     "train": "train a network, or continue its training",
     "evaluate": "score a stored run again",
     "predict": "label image files with a finished run",
@@ -37,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the words of the command line; the process's own by default.
 
     Returns:
-        The exit status: 0, 2 for a mistake that the message names, 130 after Ctrl-C, 141 where
-        nobody reads the output any more.
+        The exit status: 0, 1 where a check found something to mend, 2 for a mistake that the
+        message names, 130 after Ctrl-C, 141 where nobody reads the output any more.
     """
     words = sys.argv[1:] if arguments is None else arguments
     plain_output()
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     options = _parser().parse_args(words)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except BrokenPipeError:
         raise
     except ERRORS as error:
@@ -68,7 +69,6 @@ def _run(words: list[str]) -> int:
         return 130
     finally:
         _leave_the_others()
-    return 0
 
 
 def program() -> str:

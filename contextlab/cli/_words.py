@@ -20,6 +20,8 @@ OPTIONS = (
     (r"pass weights='random'", "give --weights random"),
     (r"weights='([^']*)'", r"--weights \1"),
     (r"pass the path of a \.safetensors file", "give --weights the path of a .safetensors file"),
+    (r"give (val|test)= a share", r"give --\1-share a share"),
+    (r"give the recipe a crop", "give --crop HEIGHT WIDTH"),
     (r"name its folder: root", "name its folder with --root"),
     (r"precision='no' if it was 'bf16'", "no --bf16"),
     (r"stem='plain'", "another --backbone"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._asking import add_asking
+from ._own import add_files
 from ._words import say
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The words of the command."""
     parser.add_argument("run", type=Path, help="folder of train, a run's name or JSON file")
     parser.add_argument("--root", type=Path, help="where the data set lies")
+    add_files(parser)
     parser.add_argument("--weights", help="the backbone's, of a frozen run: random, or a file")
     parser.add_argument("--split", help="that of the run by default")
     add_asking(parser)
@@ -36,12 +38,17 @@ def run(options: argparse.Namespace) -> None:
     from contextlab.home import claim
 
     from ._asking import asked_so, device_of
+    from ._own import place
     from ._pictures import predictions, write_picture
 
     stored_run = runs.stored(options.run)
     claim(*(path for path in (options.draw, options.picture) if path))  # before the work
     split = options.split or stored_run.config.split
-    dataset = runs.build_data(stored_run.config, split, root=options.root)
+    root = place(options, stored_run, options.run)
+    dataset = runs.build_data(stored_run.config, split, root=root)
+    trained_on = stored_run.config.data_options.get("fingerprint")
+    if trained_on is not None and dataset.fingerprint != trained_on:
+        say("these are not the files that the run was trained on, or they are split otherwise")
     model = runs.load(stored_run, weights=options.weights).to(device_of(options))
     model, words = asked_so(model, stored_run, options)
     metrics = training.evaluate(model, dataset, limit=stored_run.config.images)

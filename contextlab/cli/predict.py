@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     stored = runs.stored(options.run)
     if stored.config.network == "classifier":
         raise ValueError(f"{stored.config.name} gives one label to a whole image, none to a pixel")
-    device = device_of(options)
+    device, longest = device_of(options), stored.config.data_options.get("longest")
     model = runs.load(stored, weights=options.weights)
     names, palette = model.class_names, model.palette
     model, words = asked_so(model.to(device), stored, options)
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
             except ValueError as error:
                 bad.append(str(error))
             else:
-                labels = _labels(model, image, device, job.image)
+                labels = _labels(model, image, device, job.image, longest)
                 counts += np.bincount(labels.ravel(), minlength=len(names))
                 overlay = _images.overlay_file(image, labels, palette, options.opacity)
                 _write(job.labels, _images.label_file(labels, palette), options.overwrite)
@@ -99,14 +99,22 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
     write_atomically(path, content)
 
 
-def _labels(model, image, device: str, path: Path):
-    """Class numbers ``h w`` of an image ``h w 3``."""
+def _labels(model, image, device: str, path: Path, longest: int | None):
+    """Class numbers ``h w`` of an image ``h w 3``, which is asked as small as those of training."""
     import torch
+    import torch.nn.functional as F
 
     pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
+    size = pixels.shape[2:]
+    if longest is not None and max(size) > longest:
+        small = [max(1, round(side * longest / max(size))) for side in size]
+        pixels = F.interpolate(pixels, small, mode="bilinear", antialias=True)
     try:
         with torch.inference_mode():
-            return model(pixels).argmax(1)[0].cpu().numpy()
+            labels = model(pixels).argmax(1, keepdim=True)
+            if labels.shape[2:] != size:
+                labels = F.interpolate(labels.float(), size, mode="nearest-exact").long()
+            return labels[0, 0].cpu().numpy()
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU it has no name
         if "memory" not in str(error).lower():
             raise

@@ -13,7 +13,7 @@ need(__name__, "numpy")
 
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -35,6 +35,7 @@ from contextlab.runs.config import (
     camvid,
     fair,
     far,
+    folder,
     streets,
 )
 from contextlab.runs.frozen import FrozenHead, StoredMaps
@@ -72,6 +73,7 @@ __all__ = [
     "far",
     "find",
     "find_in",
+    "folder",
     "lines",
     "load",
     "load_or_train",
@@ -190,7 +192,7 @@ def train(
     state: str | Path | None = None,
     half: bool = True,
     keep: bool = True,
-    root: str | Path | None = None,
+    root: str | Path | Mapping | None = None,
     pretrained: str | Path | None = None,
     save_every: int = 100,
     workers: int = 0,
@@ -206,7 +208,7 @@ def train(
         state: the folder of the training state, gone once the run is stored.
         half: store the weights in half precision.
         keep: store the weights at all.
-        root: where the data set lies, if it has files.
+        root: where the data set lies, if it has files; see `data.build`.
         pretrained: a local file with the backbone's pretrained weights.
         save_every: steps between two saved states.
         workers: processes that load images; they change no result.

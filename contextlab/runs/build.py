@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -29,13 +30,15 @@ NETWORKS = {
 }
 
 
-def build_data(config: Config, split: str | None = None, *, root: str | Path | None = None):
+def build_data(
+    config: Config, split: str | None = None, *, root: str | Path | Mapping | None = None
+):
     """The data set of a configuration.
 
     Args:
         config: which.
         split: ``"train"`` for the training pool; the evaluated split by default.
-        root: where the files lie, for data sets that have files.
+        root: where the files lie, for data sets that have files; see `data.build`.
 
     Returns:
         A data set.
@@ -43,7 +46,8 @@ def build_data(config: Config, split: str | None = None, *, root: str | Path | N
     split = config.split if split is None else split
     size = {"train": config.pool, config.split: config.images}.get(split)
     options = dict(config.data_options)
-    if config.data != "camvid" and size is not None:
+    options.pop("fingerprint", None)  # it tells the run of one folder from that of another
+    if config.data not in ("camvid", "folder") and size is not None:
         options["size"] = size
     return data.build(config.data, split, root=root, **options)
 

@@ -321,6 +321,33 @@ def camvid(
     return _override(config, overrides)
 
 
+def folder(options: dict, context: str | None = None, **setting) -> Config:
+    """Training on images of your own, as on CamVid, evaluated on those set apart as "val".
+
+    Args:
+        options: of `data.Folder`, as its ``settings`` has them. Where the files lie is no part of a
+            configuration, so that a run can be given away; it is ``root`` of `train`.
+        context: name of a context module; ``None`` is the FCN.
+        setting: what `camvid` takes besides.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: no such budget, or a frozen backbone, whose stored maps are of one size.
+
+    Example:
+        >>> folder({"classes": [["field", 0, None], ["hedge", 1, None]]}, budget="smoke").split
+        'val'
+    """
+    if setting.get("frozen"):
+        raise ValueError(
+            "a frozen backbone stores maps of images of one size and knows camvid's alone: train "
+            "on a folder without it"
+        )
+    return camvid(context, **{"data": "folder", "data_options": options, "split": "val", **setting})
+
+
 def at_budget(config: Config, budget: str | None = None) -> Config:
     """The same question at another budget: what the budget chose changes, all else stays.
 
@@ -339,7 +366,7 @@ def at_budget(config: Config, budget: str | None = None) -> Config:
     """
 
     def usual(budget: str | None) -> Config:
-        if config.data == "camvid":
+        if config.data in ("camvid", "folder"):
             return camvid(frozen=config.frozen, budget=budget)
         return streets(budget=budget)
 

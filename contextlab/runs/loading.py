@@ -101,6 +101,8 @@ def palette(config: Config, classes: int) -> np.ndarray:
     known = {"streets": data.Streets, "vehicles": data.Vehicles, "camvid": data.CamVid}
     if config.data in known:
         return known[config.data].palette
+    if config.data == "folder":
+        return data.ClassTable(config.data_options["classes"]).palette
     numbers = np.arange(1, classes + 1)  # from 1: Pascal's first colour, black, is its background
     colours = np.zeros((classes, 3), np.uint8)
     for bit in range(8):

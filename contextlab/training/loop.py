@@ -19,7 +19,7 @@ from torch import nn
 from contextlab.training import checkpoints
 from contextlab.training.alone import accelerator as own_accelerator
 from contextlab.training.identity import differences, fingerprints, identity, moved
-from contextlab.training.losses import segmentation_loss
+from contextlab.training.losses import answers, segmentation_loss
 from contextlab.training.optimisers import optimiser as build_optimiser
 from contextlab.training.progress import bar as progress_bar
 from contextlab.training.recipe import Recipe
@@ -80,8 +80,9 @@ def fit(
     other samples, code outside of the network's classes) needs a ``tag`` of its own.
 
     Args:
-        model: maps ``b 3 h w`` to logits, or to (logits, auxiliary logits) in training mode. It may
-            be compiled; with several processes its plain network is trained.
+        model: maps ``b 3 h w`` to logits, or to (logits, auxiliary logits) in training mode, or to
+            the dict of torchvision's segmentation models. It may be compiled; with several
+            processes its plain network is trained.
         dataset: yields ``(image, labels)`` and has a length; each sample is looked at, see
             `samples.check`.
         recipe: the numbers.
@@ -329,7 +330,7 @@ def _check_classes(output, labels: torch.Tensor, dataset, ignore_index: int) -> 
 
     Where the model has all the classes that the data set names, each sample was looked at already.
     """
-    classes = (output[0] if isinstance(output, tuple) else output).shape[1]
+    classes = answers(output)[0].shape[1]
     if classes >= len(getattr(dataset, "classes", ())) > 0:
         return
     found = labels[labels != ignore_index]

@@ -4,7 +4,7 @@ presence."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,35 @@ from torch import Tensor
 OHEM = {"dgcnet": (0.7, 100_000), "srnet": (0.7, 10_000), "ccnet": (0.6, 200_000)}
 
 
+def answers(output: object) -> tuple[Tensor | None, ...]:
+    """What a model gave, as (logits, auxiliary logits, presence logits), as far as it gave them.
+
+    Args:
+        output: logits, a tuple that begins with them, or a dict of them under "out" and perhaps
+            "aux", as torchvision's segmentation models give.
+
+    Raises:
+        ValueError: it is none of these.
+
+    Example:
+        >>> [x.shape for x in answers({"out": torch.zeros(1, 3, 8, 8)})]
+        [torch.Size([1, 3, 8, 8])]
+    """
+    if isinstance(output, Mapping) and "out" in output:
+        output = (output["out"], output["aux"]) if "aux" in output else (output["out"],)
+    found = tuple(output) if isinstance(output, (tuple, list)) else (output,)
+    if not found or not isinstance(found[0], Tensor):
+        kind = type(output).__name__
+        kind += f" of {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
+        raise ValueError(
+            "expected a model that gives logits b k h w, a tuple that begins with them, or a dict "
+            f"with 'out', got a {kind}: wrap the model in one whose forward gives the logits"
+        )
+    return found
+
+
 def segmentation_loss(
-    output: Tensor | tuple[Tensor | None, ...],
+    output: Tensor | tuple[Tensor | None, ...] | Mapping[str, Tensor],
     labels: Tensor,
     *,
     ignore_index: int = 255,
@@ -35,7 +62,8 @@ def segmentation_loss(
 
     Args:
         output: logits ``b k h w``, or the tuple (logits, auxiliary logits or None), or (logits,
-            auxiliary logits or None, presence logits ``b k``).
+            auxiliary logits or None, presence logits ``b k``); or torchvision's dict, see
+            :func:`answers`.
         labels: int64 ``b h w`` with values 0..k-1 or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
         auxiliary_weight: w.
@@ -59,8 +87,7 @@ def segmentation_loss(
         >>> segmentation_loss(torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8).long()).shape
         torch.Size([])
     """
-    answers = output if isinstance(output, tuple) else (output,)
-    logits, auxiliary, presence, *_ = *answers, None, None
+    logits, auxiliary, presence, *_ = *answers(output), None, None
     if valid is None:
         valid = (labels != ignore_index).sum().clamp(min=1)
 

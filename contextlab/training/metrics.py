@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from contextlab.training.losses import answers
 from contextlab.training.samples import check, expectations
 
 
@@ -113,8 +114,10 @@ def evaluate(
     Run by several processes, each takes its part of the images and all get the same figures.
 
     Args:
-        model: maps ``b 3 h w`` to logits ``b k h w``; its training mode is restored afterwards.
-        dataset: yields ``(image, labels)``, with ``classes`` and ``ignore_index``.
+        model: maps ``b 3 h w`` to logits ``b k h w``, or to torchvision's dict with "out"; its
+            training mode is restored afterwards.
+        dataset: yields ``(image, labels)``, with ``classes`` and ``ignore_index``. A plain list of
+            pairs will do: the classes are those of the model then, by number, and 255 is ignored.
         batch: images a forward pass; images of another size than their neighbours go alone.
         limit: look at the first so many images only.
         device: where to compute; the model's own device by default.
@@ -133,18 +136,25 @@ def evaluate(
         raise ValueError("expected at least one image to evaluate on, got none")
     if device is None:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    classes, ignore_index = tuple(dataset.classes), getattr(dataset, "ignore_index", 255)
+    ignore_index = getattr(dataset, "ignore_index", 255)
     names = tuple(getattr(dataset, "demand_names", ()))
-    matrix = MulticlassConfusionMatrix(
-        len(classes), ignore_index=ignore_index, validate_args=False
-    ).to(device)
     tally = torch.zeros(2, len(names), dtype=torch.int64, device=device)  # right, all
     rank, world = processes()
     was_training = model.training
     model.eval()
     try:
-        for images, labels, demands in _groups(dataset, range(rank, count, world), batch):
-            logits = model(images.to(device))
+        classes = _classes(model, dataset, device)
+        matrix = MulticlassConfusionMatrix(
+            len(classes), ignore_index=ignore_index, validate_args=False
+        ).to(device)
+        numbers = range(rank, count, world)
+        for images, labels, demands in _groups(dataset, numbers, batch, len(classes)):
+            logits = answers(model(images.to(device)))[0]
+            if logits.shape[-2:] != labels.shape[-2:]:
+                raise ValueError(
+                    f"expected logits of the labels' size {tuple(labels.shape[-2:])}, "
+                    f"got {tuple(logits.shape[-2:])}: let the model upsample them"
+                )
             if logits.shape[1] != len(classes):
                 raise ValueError(
                     f"expected logits of the data set's {len(classes)} classes, "
@@ -169,9 +179,21 @@ def evaluate(
     return from_confusion(confusion.cpu().numpy(), classes, demands=demands, images=count)
 
 
-def _groups(dataset, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+def _classes(model: nn.Module, dataset, device: torch.device | str) -> tuple[str, ...]:
+    """The names of a data set's classes; where it has none, the numbers of the model's."""
+    if hasattr(dataset, "classes"):
+        return tuple(dataset.classes)
+    sample = dataset[0]
+    check(sample, 0, **expectations(dataset))
+    logits = answers(model(sample[0][None].to(device)))[0]
+    return tuple(f"class {k}" for k in range(logits.shape[1]))
+
+
+def _groups(
+    dataset, numbers: range, batch: int, classes: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Images, labels and demand maps, as many together as ``batch`` and their sizes allow."""
-    expected = expectations(dataset)
+    expected = expectations(dataset) | {"classes": classes}
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
         samples = [dataset[i] for i in part]

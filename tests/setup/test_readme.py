@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_commands_know_their_options(document, monkeypatch, capsys):
         program = words[start - 1]
         if not program.startswith(("contextlab", "data_scripts/")):
             continue
-        command = [w for w in words[start:] if re.fullmatch(r"[a-z-]+", w)][:1]
+        command = list(takewhile(re.compile(r"[a-z]+").fullmatch, words[start:]))
         monkeypatch.setattr(sys, "argv", [program, *command, "--help"])
         with pytest.raises(SystemExit) as end:
             if words[0] == "-m":

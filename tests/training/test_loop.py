@@ -43,6 +43,30 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, o
     assert rest.loss == history.loss and rest.lr == history.lr
 
 
+class Told(Net):
+    """Gives a dict, as torchvision's segmentation models do."""
+
+    def forward(self, x):
+        output = super().forward(x)
+        return dict(zip(("out", "aux"), output if self.training else (output,)))
+
+
+def test_a_dict_of_out_and_aux_trains_as_the_tuple_does():
+    told = Told()
+    told.load_state_dict(net().state_dict())
+    assert same_weights(trained(model=told)[0], trained()[0])
+    assert evaluate(told, Squares()) == evaluate(trained()[0], Squares())
+
+
+def test_a_segmentation_model_of_torchvision_is_trained_and_scored():
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    model = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    recipe = Recipe(steps=1, batch=2, crop=(32, 32))
+    assert trained(recipe, model=model)[1].finished
+    assert evaluate(model, Squares(2, side=32)).images == 2
+
+
 def test_saving_states_changes_nothing(tmp_path):
     assert same_weights(trained()[0], trained(checkpoint=tmp_path, save_every=1)[0])
 

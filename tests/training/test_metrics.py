@@ -1,5 +1,6 @@
 import json
 import math
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -131,3 +132,36 @@ def test_the_table_has_a_line_for_every_figure():
         "mIoU            77.5",
         "pixel accuracy  87.5",
     ]
+
+
+def test_a_plain_list_of_pairs_is_scored_by_the_models_classes():
+    dataset = Squares(5)
+    found = evaluate(Threshold(), [dataset[i] for i in range(5)])
+    assert np.array_equal(found.confusion, plain(dataset))
+    assert found.classes == ("class 0", "class 1", "class 2")
+    with pytest.raises(ValueError, match=r"sample 0 .* labels in 0..0 or 255, got 0..1"):
+        evaluate(nn.Conv2d(3, 1, 1), [dataset[0]])
+
+
+class Wrapped(nn.Module):
+    """A model that gives its logits in something."""
+
+    def __init__(self, model: nn.Module, wrap) -> None:
+        super().__init__()
+        self.model, self.wrap = model, wrap
+
+    def forward(self, x):
+        return self.wrap(self.model(x))
+
+
+def test_the_dict_of_torchvisions_models_is_understood():
+    dataset = Squares(5)
+    found = evaluate(Wrapped(Threshold(), lambda x: OrderedDict(out=x, aux=-x)), dataset)
+    assert np.array_equal(found.confusion, plain(dataset))
+    for wrap, said in (
+        (lambda x: {"logits": x}, "a dict of logits: wrap the model"),
+        (lambda x: None, "a NoneType"),
+        (lambda x: x[..., ::2, ::2], r"the labels' size \(16, 16\), got \(8, 8\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            evaluate(Wrapped(Threshold(), wrap), dataset)
