@@ -171,6 +171,7 @@ register(
                 "SegNeXt, DF2": _segnext(**DF2),
             },
             THREE,
+            planned=True,
         ),
         "C1": Experiment(
             "add rows and columns, multiply them, or do neither?",
