@@ -35,7 +35,7 @@ def test_every_shipped_run_has_one_file():
 
 def test_they_are_small():
     sizes = [path.stat().st_size for path in FOLDER.iterdir()]
-    assert max(sizes) < 1_000_000 and sum(sizes) < 12_000_000
+    assert max(sizes) < 1_000_000 and sum(sizes) < 20_000_000  # the promise to whoever clones
 
 
 @pytest.mark.parametrize("config", claims.shipped(), ids=lambda config: config.name)
