@@ -57,6 +57,7 @@ class Exercise:
         wrong: the classic wrong answers, each with the message that it must get.
         defines: the name that stub and solution define; `name` itself unless given.
         needs: names of earlier exercises whose solutions this one's source uses.
+        called: what the folded solution is; "Solution", or that it is only somebody's guess.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Exercise:
     wrong: tuple[WrongAnswer, ...] = ()
     defines: str = ""
     needs: tuple[str, ...] = ()
+    called: str = "Solution"
 
     def __post_init__(self) -> None:
         for key in ("name", "defines"):

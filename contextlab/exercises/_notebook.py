@@ -68,7 +68,8 @@ def exercise_cells(exercise: Exercise) -> list[NotebookNode]:
         ),
         "help": new_markdown_cell(
             f"<details><summary>Hint</summary>\n\n{exercise.hint}\n\n</details>\n\n"
-            f"<details><summary>Solution</summary>\n\n```python\n{exercise.solution}\n```\n\n</details>"
+            f"<details><summary>{exercise.called}</summary>\n\n"
+            f"```python\n{exercise.solution}\n```\n\n</details>"
         ),
     }
     for part, cell in parts.items():

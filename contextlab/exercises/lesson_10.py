@@ -365,6 +365,7 @@ EXERCISES = [
     ),
     Exercise(
         name="pruning_guess",
+        called="A guess, right or wrong",
         lesson="10",
         title="guess before you look",
         prompt="""

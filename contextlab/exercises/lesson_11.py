@@ -188,6 +188,7 @@ my_strips = {"strip": 3}
 EXERCISES = [
     Exercise(
         name="drawn_guess",
+        called="A guess, right or wrong",
         lesson="11",
         title="guess what a sum can draw",
         prompt="""
@@ -281,6 +282,7 @@ EXERCISES = [
     ),
     Exercise(
         name="solved_guess",
+        called="A guess, right or wrong",
         lesson="11",
         title="guess before you look",
         prompt="""

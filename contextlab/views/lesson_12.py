@@ -213,9 +213,10 @@ def prototype_space_figure(
     axes.margins(0.08)
     figure.draw_without_rendering()
     places_of, taken = axes.transData.transform(centres), []
+    line = 1.6 * 9.5 * figure.dpi / 72
     for k in np.argsort(-places_of[:, 1]):  # from above; a name steps down until it is free
         x, y = places_of[k] + (12, 8)
-        while any(abs(x - a) < 95 and abs(y - b) < 15 for a, b in taken):
+        while any(abs(x - a) < 95 and abs(y - b) < line for a, b in taken):
             y -= 5
         taken.append((x, y))
         at = axes.transData.inverted().transform((x, y))
