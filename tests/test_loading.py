@@ -48,7 +48,7 @@ def test_what_is_not_there_and_what_came_without_weights_is_named(tmp_path):
 
 def test_colours_of_unknown_classes_all_differ(trained):
     config = runs.streets(budget="smoke")
-    config = type(config)(**config.to_dict() | {"data": "folder"})
+    config = type(config)(**config.to_dict() | {"data": "photographs"})
     colours = palette(config, 200)
     assert colours.dtype == np.uint8 and len(np.unique(colours, axis=0)) == 200
     assert colours[:3].tolist() == [[128, 0, 0], [0, 128, 0], [128, 128, 0]]  # Pascal VOC's 1 to 3
