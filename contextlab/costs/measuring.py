@@ -8,10 +8,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+from .counting import _is_shape
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def measure(
 
     Args:
         function: what to call.
-        args: its arguments.
+        args: its arguments; a module takes shapes too, as :func:`count` does, and is then given
+            normal noise where its parameters lie.
         repeats: timed calls, of which the median is taken.
         warmup: calls before them that are not timed.
         memory: measure the peak as well, in one more call.
@@ -77,6 +81,8 @@ def measure(
     """
     if repeats < 1 or warmup < 0:
         raise ValueError(f"expected repeats >= 1 and warmup >= 0, got {repeats} and {warmup}")
+    if isinstance(function, nn.Module):  # of any other function a tuple may be just a tuple
+        args = tuple(_noise(function, x) if _is_shape(x) else x for x in args)
     result = None
     for _ in range(warmup):
         result = function(*args)
@@ -95,6 +101,11 @@ def measure(
     )
     peak = _peak(function, args, device) if memory else None
     return Measurement(middle, high - low, peak, repeats)
+
+
+def _noise(module: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
+    like = next(chain(module.parameters(), module.buffers()), torch.empty(0))
+    return torch.randn(shape, dtype=like.dtype, device=like.device)
 
 
 def _peak(function: Callable, args: tuple, device: torch.device) -> int | None:

@@ -47,8 +47,15 @@ def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         A ``torch.optim`` optimiser.
 
     Raises:
-        ValueError: the model has nothing to train.
+        ValueError: the model has nothing to train, or a factor for its head and no ``backbone``.
     """
+    names = [name for name, _ in model.named_parameters()]
+    if recipe.head_factor != 1 and not any(name.startswith("backbone.") for name in names):
+        raise ValueError(
+            f"head_factor={recipe.head_factor:g} is for what lies outside model.backbone, and "
+            f"{type(model).__name__} has no .backbone, so that everything would learn at "
+            f"{recipe.lr * recipe.head_factor:g}: leave head_factor at 1, and choose lr"
+        )
     sgd = recipe.optimiser == "sgd"
     found = groups(
         model,

@@ -70,3 +70,14 @@ def test_wrong_numbers_of_calls(options):
 def test_the_peak_on_a_gpu():
     x = torch.zeros(256, 1024, device="cuda")
     assert measure(lambda: x.sin().sin(), repeats=2).peak_bytes == 2 * MIB
+
+
+def test_a_module_takes_shapes_and_a_function_its_tuple():
+    given = []
+    module = torch.nn.Conv2d(3, 5, 1).double()
+    module.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    measure(module, (2, 3, 8, 8), repeats=2)
+    assert {(tuple(x.shape), x.dtype) for x in given} == {((2, 3, 8, 8), torch.float64)}
+    assert given[0].std() > 0
+    measure(lambda sides: given.append(sides), (2, 3), repeats=2)
+    assert given[-1] == (2, 3)

@@ -63,7 +63,9 @@ def test_something_else_is_told_what_it_lacks():
 def test_building_by_name():
     streets = data.build("streets", "val", size=2, seed=1, c=0.5)
     assert (len(streets), streets.seed, streets.knobs["c"]) == (2, 1, 0.5)
-    with pytest.raises(ValueError, match="sets are streets, vehicles, camvid, folder, not 'cityscapes'"):
+    with pytest.raises(
+        ValueError, match="sets are streets, vehicles, camvid, folder, not 'cityscapes'"
+    ):
         data.build("cityscapes", "val")
     with pytest.raises(ValueError, match="streets are generated and have no root"):
         data.build("streets", "val", root="somewhere")

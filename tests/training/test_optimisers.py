@@ -41,3 +41,10 @@ def test_frozen_parameters_are_left_out():
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="require gradients, got none"):
         optimiser(model, Recipe(steps=1))
+
+
+def test_a_factor_for_the_head_needs_a_backbone():
+    model = torch.nn.Conv2d(3, 5, 1)
+    with pytest.raises(ValueError, match=r"Conv2d has no \.backbone.* would learn at 1:"):
+        optimiser(model, Recipe(steps=1, lr=0.1, head_factor=10))
+    assert optimiser(model, Recipe(steps=1, lr=0.1)).param_groups[0]["lr"] == 0.1
