@@ -30,7 +30,7 @@ ARROWS: dict[str, tuple[str, str]] = {
         "modules backbones networks",
         "torch einops numpy matplotlib torchinfo torchvision",
     ),
-    "probes": ("modules networks data", "torch einops numpy scipy"),
+    "probes": ("modules networks data inference", "torch einops numpy scipy"),
     "runs": (
         "home modules backbones networks data training costs probes",
         "torch numpy safetensors",

@@ -63,12 +63,16 @@ def dataset(options: argparse.Namespace) -> Folder:
     return data.build("folder", "train", root=options.root, **given)
 
 
+def parts(found: Folder) -> dict[str, Path]:
+    """Where its files lie, as `data.build` takes it for ``root``."""
+    return {part: path for part in PARTS if (path := getattr(found, part)) is not None}
+
+
 def note(folder: Path, found: Folder) -> None:
     """Remember beside a run where its data lie."""
     from contextlab.home import claim, write_atomically
 
-    there = {part: getattr(found, part) for part in PARTS}
-    text = json.dumps({k: str(v.absolute()) for k, v in there.items() if v is not None}, indent=1)
+    text = json.dumps({part: str(path.absolute()) for part, path in parts(found).items()}, indent=1)
     claim(folder / PLACE)
     write_atomically(folder / PLACE, f"{text}\n")
 

@@ -74,13 +74,11 @@ def run(options: argparse.Namespace) -> None:
     """Show the run that the folder holds, or train it."""
     from contextlab import home, runs, training
 
-    from ._own import dataset, note
+    from ._own import dataset, note, parts
     from ._pictures import predictions, write_picture
 
     own = dataset(options) if options.data == "folder" else None
-    root = options.root if own is None else {"images": own.images, "masks": own.masks}
-    if own is not None and own.lists is not None:
-        root["lists"] = own.lists
+    root = options.root if own is None else parts(own)
     config = _config(options, own and own.settings)
     folder = options.out or home.home() / "trained" / config.name
     path, weights, picture = (folder / name for name in FILES)

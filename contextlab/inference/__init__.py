@@ -4,5 +4,6 @@ Knows networks through their contract only: a network maps images to logits.
 """
 
 from .averaged import Averaged, average, starts
+from .modes import evaluating
 
-__all__ = ["Averaged", "average", "starts"]
+__all__ = ["Averaged", "average", "evaluating", "starts"]

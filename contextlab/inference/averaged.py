@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .modes import evaluating
 
 MEANS = ("probabilities", "logits")
 
@@ -80,7 +81,7 @@ def average(
     window, stride = _window(window, stride)
     size = tuple(images.shape[-2:])
     total = 0
-    with _evaluating(network):
+    with evaluating(network):
         for scale, mirrored in product(scales, (False, True)[: 1 + flip]):
             seen = _resize(images, tuple(max(1, round(scale * side)) for side in size))
             seen = seen.flip(-1) if mirrored else seen
@@ -212,14 +213,3 @@ def _two(name: str, given: int | Sequence[int]) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"expected {name} as one or two whole numbers >= 1, got {given!r}")
     return sides
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

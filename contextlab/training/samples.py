@@ -102,7 +102,7 @@ def augment(
         labels = transforms.resize_image(labels, size, InterpolationMode.NEAREST_EXACT)
     if recipe.crop is not None:
         places = np.r_[draw[2:4], draw[5:]].reshape(-1, 2)
-        for place in places[:1] if recipe.class_cap is None else places:
+        for place in places:
             window = _crop(labels, recipe.crop, place, ignore_index)
             if recipe.class_cap is None or _share(window, ignore_index) < recipe.class_cap:
                 break

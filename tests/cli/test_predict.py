@@ -7,16 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from contextlab import cli, data, home, inference, runs
+from contextlab import cli, data, home, inference
 from contextlab.cli import _asking, _images
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    config = runs.streets(budget="smoke")
-    weights = folder / "weights.safetensors"
-    return runs.train(config, folder / "metrics.json", weights=weights, state=folder / "state")
 
 
 @pytest.fixture

@@ -3,21 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from contextlab import cli, runs, training
 from contextlab.cli.evaluate import confusion_table, detail_table
 from contextlab.inference import Averaged
 from contextlab.probes.detail import Detail
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    config = runs.streets(budget="smoke")
-    weights = folder / "weights.safetensors"
-    return runs.train(config, folder / "metrics.json", weights=weights, state=folder / "state")
 
 
 def test_windows_scales_and_mirrors_are_scored(trained, tmp_path, capsys):
